@@ -1,0 +1,46 @@
+"""lossdoctor reads the loss curves of training runs and tells what is wrong, since when, why, and what to do.
+
+>>> import lossdoctor
+>>> history = lossdoctor.TrainingHistory()
+>>> for step in range(200):
+...     history.record(loss=2.0 * 0.97**step + 0.1)
+>>> history.diagnose().status
+'healthy'
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lossdoctor.core.context import RunContext as RunContext
+    from lossdoctor.core.curve import Curve as Curve
+    from lossdoctor.core.history import TrainingHistory as TrainingHistory
+    from lossdoctor.engine import assert_healthy as assert_healthy
+    from lossdoctor.engine import diagnose as diagnose
+    from lossdoctor.readers import read as read
+
+__version__ = "0.1.0"
+
+# Everything is imported on use: `import lossdoctor` costs next to nothing.
+_EXPORTS = {
+    "Curve": "lossdoctor.core.curve",
+    "RunContext": "lossdoctor.core.context",
+    "TrainingHistory": "lossdoctor.core.history",
+    "assert_healthy": "lossdoctor.engine",
+    "diagnose": "lossdoctor.engine",
+    "read": "lossdoctor.readers",
+}
+
+__all__ = ["Curve", "RunContext", "TrainingHistory", "__version__", "assert_healthy", "diagnose", "read"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _EXPORTS:
+        return getattr(import_module(_EXPORTS[name]), name)
+    raise AttributeError(f"module 'lossdoctor' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

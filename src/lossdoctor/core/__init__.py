@@ -1,0 +1,1 @@
+"""The types everyone speaks. Imports no sibling package."""

@@ -1,0 +1,68 @@
+"""One named series of a run: steps, values and, where the log has them, wall times."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lossdoctor.core.errors import UsageError
+
+Steps = NDArray[np.int64]
+Values = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Curve:
+    """A series in the order of arrival. NaN and Inf are kept; steps may repeat or go back.
+
+    Attributes:
+        steps: int64[n], in the run's own unit.
+        values: float64[n].
+        times: float64[n], seconds since the epoch, or None.
+    """
+
+    steps: Steps
+    values: Values
+    times: Values | None = None
+
+    @classmethod
+    def make(
+        cls,
+        steps: Sequence[int] | NDArray[Any] | range,
+        values: Sequence[float] | NDArray[Any] | Iterable[float],
+        times: Sequence[float] | NDArray[Any] | None = None,
+    ) -> Curve:
+        """Build a curve from anything array-like; raises UsageError when the lengths differ.
+
+        >>> len(Curve.make([1, 2], [0.5, float("nan")]))
+        2
+        """
+        s = np.ascontiguousarray(np.asarray(steps), dtype=np.int64)
+        v = np.ascontiguousarray(np.asarray(values), dtype=np.float64)
+        t = None if times is None else np.ascontiguousarray(np.asarray(times), dtype=np.float64)
+        if s.ndim != 1 or s.shape != v.shape or (t is not None and t.shape != s.shape):
+            shapes = f"steps {s.shape}, values {v.shape}" + ("" if t is None else f", times {t.shape}")
+            raise UsageError(f"a curve needs one-dimensional steps and values of one length, got {shapes}")
+        return cls(s, v, t)
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def take(self, index: NDArray[Any] | slice) -> Curve:
+        """The points that a mask, an index array or a slice selects."""
+        return Curve(self.steps[index], self.values[index], None if self.times is None else self.times[index])
+
+    def joined(self, later: Curve) -> Curve:
+        """This curve followed by another; wall times survive only when both have them."""
+        times = None
+        if self.times is not None and later.times is not None:
+            times = np.concatenate([self.times, later.times])
+        return Curve(np.concatenate([self.steps, later.steps]), np.concatenate([self.values, later.values]), times)
+
+    def same_points(self, other: Curve) -> bool:
+        """Whether both hold the same steps and values (NaN equals NaN)."""
+        return np.array_equal(self.steps, other.steps) and np.array_equal(self.values, other.values, equal_nan=True)

@@ -1,0 +1,60 @@
+"""Errors that name what was found, where, what was expected and what to do next."""
+
+from __future__ import annotations
+
+
+class LossdoctorError(Exception):
+    """Base of every error that lossdoctor raises on purpose."""
+
+
+class UsageError(LossdoctorError):
+    """The caller asked for something that cannot be done (unknown option, code or metric)."""
+
+
+class ReadError(LossdoctorError):
+    """A path could not be turned into a history.
+
+    Args:
+        path: the path as the user gave it.
+        problem: what was found and, where it applies, what was expected instead.
+        where: line or byte, for example ``"line 12"`` or ``"byte 81,220"``; empty when it concerns the whole file.
+        hint: the next step for the user.
+    """
+
+    def __init__(self, path: str, problem: str, *, where: str = "", hint: str = "") -> None:
+        self.path = path
+        self.problem = problem
+        self.where = where
+        self.hint = hint
+        super().__init__(path, problem, where, hint)
+
+    @property
+    def message(self) -> str:
+        """The whole message without the path."""
+        text = f"{self.where}: {self.problem}" if self.where else self.problem
+        return f"{text}; {self.hint}" if self.hint else text
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.message}"
+
+
+class NotRecognizedError(ReadError):
+    """No reader recognises this file: it is skipped and counted in a folder, an error when named."""
+
+
+class MissingDependencyError(ReadError):
+    """The format is known but needs a package that is not installed; the hint names the extra."""
+
+    def __init__(self, path: str, format: str, package: str, extra: str) -> None:
+        self.format = format
+        self.package = package
+        self.extra = extra
+        super().__init__(
+            path,
+            f"this is a {format} file, and reading it needs the package {package!r}, which is not installed",
+            hint=f"run: pip install 'lossdoctor[{extra}]'",
+        )
+
+
+class BrokenFileError(ReadError):
+    """The format is recognised, but the file is broken at ``where``."""

@@ -1,0 +1,173 @@
+"""What a metric's name says: its split, its kind, its bare name. Pure string work, no curves."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+
+_CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+_SEPARATORS = re.compile(r"[^A-Za-z0-9]+")
+
+TRAIN = frozenset({"train", "training", "tr", "trn", "learn", "fit"})
+VALIDATION = frozenset(
+    {"val", "valid", "validation", "validate", "eval", "evaluation", "dev", "heldout", "holdout", "vl"}
+)
+TEST = frozenset({"test", "testing", "tst"})
+# Words that say how a value was aggregated or where it was logged, not what it is.
+_QUALIFIERS = frozenset(
+    {"step", "epoch", "avg", "average", "mean", "running", "smoothed", "smooth", "ema", "batch", "iter", "iteration"}
+    | {"metrics", "metric", "optim", "losses", "history", "scalars", "dataloader", "idx", "raw", "final"}
+)
+# Bare names of losses that do not say "loss". Ordered by how much they are a training objective.
+_LOSS_WORDS = (
+    *("loss", "objective", "criterion", "nll", "logloss", "mlogloss", "ce", "bce", "xent", "crossentropy", "elbo"),
+    *("kl", "kld", "mse", "rmse", "mae", "l2", "l1", "huber", "hinge", "msle", "rmsle", "mape", "smape", "poisson"),
+    *(
+        "gamma",
+        "tweedie",
+        "quantile",
+        "bpb",
+        "bpc",
+        "ppl",
+        "perplexity",
+        "energy",
+        "error",
+        "merror",
+        "err",
+        "wer",
+        "cer",
+    ),
+)
+_LOSS_RANK = {word: i for i, word in enumerate(_LOSS_WORDS)}
+_NOT_LOSS = frozenset(
+    {"scale", "scaler", "weight", "weights", "lambda", "coef", "coefficient", "time", "count", "num", "ratio", "lr"}
+    | {"std", "var", "grad", "norm", "delta", "change", "improvement", "best", "min", "patience", "bad", "wd"}
+)
+_MAXIMISED = frozenset(
+    {
+        "acc",
+        "accuracy",
+        "accuracies",
+        "top1",
+        "top5",
+        "f1",
+        "auc",
+        "auroc",
+        "map",
+        "map50",
+        "ap",
+        "iou",
+        "miou",
+        "bleu",
+        "rouge",
+    }
+    | {"ssim", "psnr", "r2", "precision", "recall", "reward", "return", "score", "dice", "kappa", "mcc", "ndcg", "mrr"}
+)
+_ADVERSARIAL = frozenset(
+    {"gan", "adversarial", "adv", "generator", "discriminator", "critic", "actor", "policy", "disc", "entropy"}
+)
+_ACCURACY = frozenset({"acc", "accuracy", "top1"})
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """A metric name taken apart.
+
+    Attributes:
+        split: ``"train"``, ``"val"``, ``"test"`` or ``""`` when the name does not say.
+        bare: the name's words without split and qualifiers; train and validation are paired by it.
+        kind: ``"loss"``, ``"accuracy"``, ``"score"`` (maximised), ``"adversarial"``, a role such as
+            ``"learning_rate"``, or ``"other"``.
+        rank: among losses, 0 for one that says "loss", more for a lesser objective.
+    """
+
+    text: str
+    split: str
+    bare: tuple[str, ...]
+    kind: str
+    rank: int = 0
+
+
+@lru_cache(maxsize=4096)
+def parse(text: str) -> Name:
+    """Take a metric's name apart.
+
+    >>> parse("validation/ctc_loss")
+    Name(text='validation/ctc_loss', split='val', bare=('ctc', 'loss'), kind='loss', rank=0)
+    >>> parse("train/lr").kind
+    'learning_rate'
+    """
+    words = tokens(text)
+    split = _split_of(words)
+    body = tuple(w for w in words if w not in TRAIN and w not in VALIDATION and w not in TEST)
+    bare = tuple(w for w in body if w not in _QUALIFIERS and not w.isdigit()) or body or tuple(words)
+    role = _plain_role(body, text)
+    if role:
+        return Name(text, split, bare, role)
+    kind, rank = _kind(bare)
+    return Name(text, split, bare, kind, rank)
+
+
+def tokens(text: str) -> list[str]:
+    """Lower-case words of a name, split at separators and camel case.
+
+    >>> tokens("train/CrossEntropyLoss")
+    ['train', 'cross', 'entropy', 'loss']
+    """
+    return [w.lower() for part in _SEPARATORS.split(text) if part for w in _CAMEL.split(part)]
+
+
+def _split_of(words: list[str]) -> str:
+    """The split that the words name. Validation wins: "eval_train_loss" is a rare evaluation on training data."""
+    joined = set(words)
+    if joined & VALIDATION:
+        return "train" if words[0] in TRAIN else "val"
+    if joined & TEST:
+        return "test"
+    if joined & TRAIN:
+        return "train"
+    return ""
+
+
+def _plain_role(body: tuple[str, ...], text: str) -> str:
+    words = set(body)
+    joined = "_".join(body)
+    if "loss" in words and not words & {"scale", "scaler"}:
+        return ""
+    if {"learning", "rate"} <= words or words & {"lr", "learningrate"}:
+        return "learning_rate"
+    if joined in ("gnorm", "gradnorm") or (words & {"grad", "gradient", "grads", "gradients"} and "norm" in words):
+        per_layer = "weight" in words or "bias" in words or len(body) > 5
+        return "layer_grad_norm" if per_layer else "grad_norm"
+    if "norm" in words and words & {"param", "params", "parameter", "parameters", "weight", "weights"}:
+        return "layer_param_norm" if len(body) > 5 else "param_norm"
+    if words & {"scale", "scaler"} and words & {"loss", "amp", "grad", "fp16", "scale"}:
+        return "loss_scale"
+    if joined in ("epoch", "epochs", "ep", "current_epoch"):
+        return "epoch"
+    if words & {"batch", "bs"} and "size" in words:
+        return "batch_size"
+    return ""
+
+
+def _kind(bare: tuple[str, ...]) -> tuple[str, int]:
+    words = set(bare)
+    is_loss = "loss" in words or any(w.endswith("loss") for w in bare)
+    g_or_d = bool(words & {"g", "d", "gen", "dis"}) and is_loss
+    if (words & _ADVERSARIAL and not {"cross", "entropy"} <= words) or g_or_d:
+        return "adversarial", 0
+    if words & _NOT_LOSS:
+        return "other", 0
+    if is_loss:
+        return "loss", 0
+    if {"cross", "entropy"} <= words:
+        return "loss", _LOSS_RANK["crossentropy"]
+    if words & _ACCURACY:
+        return "accuracy", 0
+    if words & _MAXIMISED:
+        return "score", 0
+    ranks = [_LOSS_RANK[w] for w in bare if w in _LOSS_RANK]
+    if ranks and len(bare) <= 3:
+        return "loss", min(ranks)
+    return "other", 0

@@ -1,0 +1,163 @@
+"""Which of a log's curves plays which role. Automatic, overridable, and always shown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from lossdoctor.core.curve import Curve
+from lossdoctor.core.errors import UsageError
+from lossdoctor.core.names import Name, parse
+
+ROLES = (
+    *("train_loss", "val_loss", "learning_rate", "grad_norm", "param_norm", "train_accuracy", "val_accuracy"),
+    *("epoch", "loss_scale", "batch_size", "layer_grad_norm", "layer_param_norm"),
+)
+_SUMS = frozenset({"total", "overall", "sum", "all", "full", "combined"})
+
+
+@dataclass(frozen=True, slots=True)
+class RoleMap:
+    """The mapping of one run.
+
+    Attributes:
+        names: role -> the log's names that play it; the first is the primary one.
+        auxiliary: other losses, which raise only LD101 and LD102.
+        adversarial: maximised or adversarial metrics, which raise only LD101.
+        comparable: whether train and validation loss measure the same quantity (paired by their stripped names),
+            so that their levels may be compared.
+    """
+
+    names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    auxiliary: tuple[str, ...] = ()
+    adversarial: tuple[str, ...] = ()
+    comparable: bool = False
+
+    def primary(self, role: str) -> str | None:
+        """The name of the role's first curve, or None."""
+        found = self.names.get(role, ())
+        return found[0] if found else None
+
+
+def map_roles(curves: Mapping[str, Curve], overrides: Mapping[str, str] | None = None) -> RoleMap:
+    """Map a log's curves to roles.
+
+    Args:
+        curves: name -> curve.
+        overrides: role -> name, taken as given.
+
+    Raises:
+        UsageError: an override names no role or no curve, or puts two roles on one curve.
+    """
+    overrides = dict(overrides or {})
+    check_overrides(curves, overrides)
+    taken = set(overrides.values())
+    named = {n: parse(n) for n in curves if n not in taken and _has_points(curves[n])}
+    train, train_aux = _train_losses(curves, named)
+    if "train_loss" in overrides:
+        train_aux = [n for n in [*train, *train_aux] if n not in taken]
+        train = [overrides["train_loss"]]
+    val, val_aux = _val_losses(curves, named, train)
+    if "val_loss" in overrides:
+        val_aux = [n for n in [*val, *val_aux] if n not in taken]
+        val = [overrides["val_loss"]]
+    names: dict[str, tuple[str, ...]] = {}
+    if train:
+        names["train_loss"] = tuple(train)
+    if val:
+        names["val_loss"] = tuple(val)
+    _other_roles(curves, named, names)
+    for role, name in overrides.items():
+        names[role] = (name,)
+    comparable = bool(train and val) and _same_quantity(parse(train[0]), parse(val[0]))
+    return RoleMap(
+        names={r: names[r] for r in ROLES if r in names},
+        auxiliary=tuple(n for n in [*train_aux, *val_aux] if n not in taken),
+        adversarial=tuple(n for n, p in named.items() if p.kind in ("adversarial", "score", "accuracy")),
+        comparable=comparable or ("train_loss" in overrides and "val_loss" in overrides),
+    )
+
+
+def check_overrides(curves: Mapping[str, Curve], overrides: Mapping[str, str]) -> None:
+    """Raise UsageError when an override names no role, no curve, or a curve twice."""
+    seen: dict[str, str] = {}
+    for role, name in overrides.items():
+        if role not in ROLES:
+            raise UsageError(f"unknown role {role!r} in --metric; roles are {', '.join(ROLES)}")
+        if name not in curves:
+            have = ", ".join(sorted(curves)[:12]) or "none"
+            raise UsageError(f"--metric {role}={name}: this log has no metric {name!r}; it has {have}")
+        if name in seen:
+            raise UsageError(f"--metric puts both {seen[name]} and {role} on {name!r}; a metric can play one role")
+        seen[name] = role
+
+
+def _has_points(curve: Curve) -> bool:
+    return len(curve) > 0
+
+
+def _train_losses(curves: Mapping[str, Curve], named: Mapping[str, Name]) -> tuple[list[str], list[str]]:
+    """The primary training loss and the auxiliary ones. A total goes before its terms, many points before few."""
+    found = [n for n, p in named.items() if p.kind == "loss" and p.split in ("", "train")]
+    if not found:
+        return [], []
+    most = max(len(curves[n]) for n in found)
+    val_bares = {p.bare for p in named.values() if p.kind == "loss" and p.split in ("val", "test")}
+
+    def key(name: str) -> tuple[float, ...]:
+        p = named[name]
+        scarce = len(curves[name]) * 20 < most or (len(curves[name]) == 1 and most > 1)
+        plain = p.bare == ("loss",)
+        total = bool(set(p.bare) & _SUMS)
+        return (scarce, p.rank, not (plain or total), p.bare not in val_bares, -len(curves[name]))
+
+    order = sorted(found, key=key)
+    return order[:1], order[1:]
+
+
+def _val_losses(
+    curves: Mapping[str, Curve], named: Mapping[str, Name], train: list[str]
+) -> tuple[list[str], list[str]]:
+    found = [n for n, p in named.items() if p.kind == "loss" and p.split in ("val", "test")]
+    if not found:
+        return [], []
+    target = parse(train[0]) if train else None
+    most = max(len(curves[n]) for n in found)
+
+    def key(name: str) -> tuple[float, ...]:
+        p = named[name]
+        same = target is not None and _same_quantity(target, p)
+        scarce = len(curves[name]) * 20 < most
+        plain = p.bare == ("loss",) or bool(set(p.bare) & _SUMS)
+        return (scarce, p.split == "test", not same, p.rank, not plain, -len(curves[name]), len(p.bare))
+
+    order = sorted(found, key=key)
+    return order[:1], order[1:]
+
+
+def _same_quantity(a: Name, b: Name) -> bool:
+    return tuple(sorted(set(a.bare) - _SUMS)) == tuple(sorted(set(b.bare) - _SUMS))
+
+
+def _other_roles(curves: Mapping[str, Curve], named: Mapping[str, Name], names: dict[str, tuple[str, ...]]) -> None:
+    for role in ("learning_rate", "grad_norm", "param_norm", "epoch", "loss_scale", "batch_size"):
+        found = [n for n, p in named.items() if p.kind == role]
+        if found:
+            found.sort(key=lambda n: (named[n].split in ("val", "test"), "clip" in n.lower(), len(n), -len(curves[n])))
+            names[role] = tuple(found)
+    for role in ("layer_grad_norm", "layer_param_norm"):
+        found = [n for n, p in named.items() if p.kind == role]
+        if found:
+            names[role] = tuple(found)
+    for role, splits in (("train_accuracy", ("", "train")), ("val_accuracy", ("val", "test"))):
+        found = [n for n, p in named.items() if p.kind == "accuracy" and p.split in splits]
+        if found:
+            found.sort(key=lambda n: (named[n].split == "test", len(named[n].bare), -len(curves[n])))
+            names[role] = tuple(found)
+
+
+def finite_share(curve: Curve) -> float:
+    """Share of a curve's values that are finite, 0 to 1."""
+    return float(np.isfinite(curve.values).mean()) if len(curve) else 0.0

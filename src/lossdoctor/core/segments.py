@@ -1,0 +1,101 @@
+"""Restarts and resumes: where a log's step axis goes back.
+
+A *segment* begins where the steps go back: the run was resumed from an earlier checkpoint. Steps that the earlier
+segment had already logged are superseded by the later one; they are kept in the curve and left out of judgement.
+When the steps go back to the very start after a run of some length, the log holds *several runs*.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lossdoctor.core.curve import Curve
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A stretch of a run without a restart; both steps are included. ``superseded`` counts points left out."""
+
+    first_step: int
+    last_step: int
+    superseded: int = 0
+
+    def as_dict(self) -> dict[str, int]:
+        out = {"first_step": self.first_step, "last_step": self.last_step}
+        if self.superseded:
+            out["superseded"] = self.superseded
+        return out
+
+
+def breaks(steps: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Indices at which a new segment starts (never 0): the step falls below its predecessor's.
+
+    A few rows out of order are not a restart: the steps must stay back, that is, the row after the drop goes on
+    from the lower step and not above the old maximum.
+
+    >>> breaks(np.array([1, 2, 3, 2, 3, 4]))
+    array([3])
+    """
+    if len(steps) < 3:
+        return np.zeros(0, dtype=np.int64)
+    drops = np.flatnonzero(np.diff(steps) < 0) + 1
+    if len(drops) == 0:
+        return drops.astype(np.int64)
+    if len(drops) > 0.2 * len(steps):  # unordered rows, not restarts
+        return np.zeros(0, dtype=np.int64)
+    kept = []
+    for i in drops:
+        before = steps[i - 1]
+        after = steps[i : i + 3]
+        if len(after) == 1 or np.all(after[1:] <= before) or np.all(np.diff(after) > 0):
+            if not (len(after) > 1 and after[1] > before and after[0] > steps[max(0, i - 2)]):
+                kept.append(int(i))
+    return np.asarray(kept, dtype=np.int64)
+
+
+def curve_pieces(curve: Curve) -> list[tuple[Curve, int]]:
+    """The curve cut at its restarts: for each piece what survives, and how many points a later piece superseded."""
+    cuts = breaks(curve.steps)
+    if len(cuts) == 0:
+        return [(curve, 0)]
+    bounds = [0, *cuts.tolist(), len(curve)]
+    pieces = []
+    for k in range(len(bounds) - 1):
+        piece = curve.take(slice(bounds[k], bounds[k + 1]))
+        later_start = min((int(curve.steps[bounds[j]]) for j in range(k + 1, len(bounds) - 1)), default=None)
+        if later_start is None:
+            pieces.append((piece, 0))
+            continue
+        keep = piece.steps < later_start
+        pieces.append((piece.take(keep), int((~keep).sum())))
+    return [p for p in pieces if len(p[0])]
+
+
+def segments_of(curves: Mapping[str, Curve], reference: str | None) -> list[Segment]:
+    """The segments of a run, read off its reference curve (the primary loss, else the longest)."""
+    if not curves:
+        return []
+    name = reference if reference in curves else max(curves, key=lambda n: len(curves[n]))
+    if len(curves[name]) == 0:
+        return []
+    return [Segment(int(p.steps.min()), int(p.steps.max()), superseded) for p, superseded in curve_pieces(curves[name])]
+
+
+def run_starts(curve: Curve, least: int = 8) -> list[int]:
+    """Indices where a whole new run begins: the steps return to the first step after at least ``least`` points.
+
+    >>> run_starts(Curve.make([*range(10), *range(10)], [0.0] * 20))
+    [0, 10]
+    """
+    starts = [0]
+    first = int(curve.steps[0]) if len(curve) else 0
+    for i in breaks(curve.steps):
+        start = int(curve.steps[i])
+        step_size = max(1, int(np.median(np.abs(np.diff(curve.steps[:i]))))) if i > 1 else 1
+        if start <= first + step_size and i - starts[-1] >= least and len(curve) - i >= 3:
+            starts.append(int(i))
+    return starts

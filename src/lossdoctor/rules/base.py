@@ -1,0 +1,126 @@
+"""What a rule is and what it sees: judgement only, on bounded summaries."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from lossdoctor.core.context import RunContext
+from lossdoctor.core.finding import Abstention, Action, Cause, Finding, Measurement
+from lossdoctor.core.options import Option
+from lossdoctor.core.roles import RoleMap
+from lossdoctor.core.segments import Segment
+from lossdoctor.signal.reading import Reading
+
+SECTIONS = ("What it sees", "Why it matters", "When it is wrong", "What to try", "References")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One segment of one run, as rules see it.
+
+    Attributes:
+        readings: metric name -> the reading of its curve in this segment.
+        roles: which metric plays which role.
+        context: what else is known of the run.
+        segment: the stretch being judged; ``segments`` all of the run's.
+        step_unit: the unit of the steps.
+        measurements: what active tests found on the model.
+        options: code -> option name -> value, already checked.
+        epoch_averaged: whether the training loss looks averaged over epochs.
+    """
+
+    readings: Mapping[str, Reading]
+    roles: RoleMap
+    context: RunContext
+    segment: Segment
+    segments: Sequence[Segment] = ()
+    index: int = 0
+    step_unit: str = "step"
+    measurements: Sequence[Measurement] = ()
+    options: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+
+    def reading(self, role: str) -> Reading | None:
+        """The primary reading of a role, or None when the run does not log it."""
+        name = self.roles.primary(role)
+        return None if name is None else self.readings.get(name)
+
+    @property
+    def primary(self) -> tuple[str, Reading] | None:
+        """The loss that every rule judges: training loss, or validation loss when only that is logged."""
+        for role in ("train_loss", "val_loss"):
+            name = self.roles.primary(role)
+            if name is not None and name in self.readings:
+                return name, self.readings[name]
+        return None
+
+    def losses(self) -> list[tuple[str, Reading]]:
+        """Every loss-like metric: primary training and validation loss first, then the auxiliary terms."""
+        names = [*self.roles.names.get("train_loss", ()), *self.roles.names.get("val_loss", ()), *self.roles.auxiliary]
+        return [(n, self.readings[n]) for n in dict.fromkeys(names) if n in self.readings]
+
+    def option(self, rule: Rule, name: str) -> float:
+        """The value of a rule's option: the user's, else its default."""
+        given = self.options.get(rule.code, {})
+        if name in given:
+            return given[name]
+        return next(o.default for o in rule.options if o.name == name)
+
+
+class Rule(abc.ABC):
+    """One finding. A subclass is final, lives in a file of its own and has a docstring with the fixed sections.
+
+    Attributes:
+        code, name, severity: from the catalogue.
+        needs: what the rule cannot judge without, in words; shown when it abstains.
+        options: its declared thresholds.
+        preview: new rules start in preview and run only when selected by their full code.
+    """
+
+    code: ClassVar[str]
+    name: ClassVar[str]
+    severity: ClassVar[str]
+    needs: ClassVar[str] = "a training loss"
+    options: ClassVar[tuple[Option, ...]] = ()
+    preview: ClassVar[bool] = False
+
+    @abc.abstractmethod
+    def judge(self, case: Case) -> Iterable[Finding | Abstention]:
+        """The findings in one segment; an Abstention when the rule cannot judge; nothing when all is well."""
+
+    def finding(
+        self,
+        case: Case,
+        *,
+        metric: str,
+        summary: str,
+        confidence: float,
+        severity: str | None = None,
+        onset_step: int | None = None,
+        evidence: Mapping[str, object] | None = None,
+        causes: Sequence[Cause] = (),
+        actions: Sequence[Action] = (),
+        explains: Sequence[str] = (),
+    ) -> Finding:
+        """A finding of this rule with its code, name and segment filled in."""
+        return Finding(
+            code=self.code,
+            name=self.name,
+            severity=severity or self.severity,
+            confidence=min(max(confidence, 0.0), 1.0),
+            metric=metric,
+            summary=summary,
+            onset_step=onset_step,
+            evidence=dict(evidence or {}),
+            causes=tuple(sorted(causes, key=lambda c: -c.likelihood)),
+            actions=tuple(actions),
+            explains=tuple(explains),
+            segment=case.index,
+        )
+
+    def abstain(self, needs: str | None = None) -> Abstention:
+        """Say that the rule cannot judge, and why."""
+        return Abstention(self.code, needs or self.needs)
