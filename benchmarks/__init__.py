@@ -1,0 +1,1 @@
+"""Speed, overhead and detection quality of lossdoctor. Never imported by the package."""
