@@ -1,0 +1,1 @@
+"""Everything that shows results: text, JSON, SARIF, JUnit, pictures, the HTML report, notebooks."""

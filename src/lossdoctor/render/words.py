@@ -1,0 +1,184 @@
+"""How results are put into words: numbers, steps, the closed vocabularies, statuses with their symbols."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lossdoctor.core.diagnosis import Diagnosis
+from lossdoctor.core.finding import Action, Cause, Finding
+from lossdoctor.render.escape import visible
+
+STATUS_WORDS = {
+    "healthy": "healthy",
+    "warning": "warning",
+    "critical": "critical",
+    "insufficient_data": "too little data",
+}
+SHORT_STATUS = {**STATUS_WORDS, "insufficient_data": "too little"}
+GRADE_WORDS = {
+    "informational": "look only",
+    "cheap": "cheap to try",
+    "changes_experiment": "changes the experiment",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Glyphs:
+    """The signs of one kind of terminal. Statuses are told by sign and word, never by colour alone."""
+
+    signs: Mapping[str, str]
+    bars: str
+    bad: str
+    dash: str
+    dot: str
+    more: str
+    arrow: str
+
+
+UNICODE = Glyphs(
+    {"healthy": "✓", "warning": "▲", "critical": "✗", "insufficient_data": "?", "info": "·"},
+    *("▁▂▃▄▅▆▇█", "×", "–", "·", "…", "→"),
+)
+ASCII = Glyphs(
+    {"healthy": "+", "warning": "!", "critical": "x", "insufficient_data": "?", "info": "-"},
+    *("_.:-=+*#", "x", "-", "|", "...", "->"),
+)
+
+
+def number(value: Any) -> str:
+    """A number for people: four significant digits, whole numbers with separators.
+
+    >>> number(0.31234), number(2600), number(float("nan")), number(1e-9)
+    ('0.3123', '2,600', 'NaN', '1e-09')
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        item = getattr(value, "item", None)  # a NumPy scalar
+        if item is None or getattr(value, "ndim", 0) != 0:
+            return visible(value, 200)
+        return number(item())
+    if isinstance(value, int):
+        return f"{value:,}"
+    if math.isnan(value):
+        return "NaN"
+    if math.isinf(value):
+        return "Inf" if value > 0 else "-Inf"
+    if value.is_integer() and abs(value) < 1e6:
+        return f"{int(value):,}"
+    if 1e3 <= abs(value) < 1e6:
+        return f"{value:,.1f}"
+    return f"{value:.4g}"
+
+
+def percent(share: float) -> str:
+    """A share as a whole percentage, never rounded to certainty.
+
+    >>> percent(0.934), percent(0.999)
+    ('93%', '>99%')
+    """
+    if share > 0.995:
+        return ">99%"
+    return "<1%" if share < 0.005 else f"{share * 100:.0f}%"
+
+
+def plain(word: str) -> str:
+    """A word of a vocabulary as people write it.
+
+    >>> plain("learning-rate-too-high")
+    'learning rate too high'
+    """
+    return visible(word, 200).replace("_", " ").replace("-", " ")
+
+
+def at_step(step: int, unit: str) -> str:
+    """A place on the step axis.
+
+    >>> at_step(1200, "step"), at_step(3, "epoch")
+    ('step 1,200', 'epoch 3')
+    """
+    return f"{unit} {step:,}"
+
+
+def span(diagnosis: Diagnosis) -> str:
+    """How long the run is: its points and where they lie."""
+    facts = diagnosis.as_dict()
+    points = f"{facts['points']:,} point{'' if facts['points'] == 1 else 's'}"
+    first, last = facts["first_step"], facts["last_step"]
+    if first is None:
+        return points
+    unit = facts["step_unit"]
+    return f"{points}, {at_step(first, unit)}" + ("" if first == last else f" to {last:,}")
+
+
+def title(diagnosis: Diagnosis) -> str:
+    """The run as messages name it."""
+    h = diagnosis.history
+    return visible(h.path or h.name or "run")
+
+
+def mapping(diagnosis: Diagnosis) -> list[tuple[str, str]]:
+    """Role -> the log's own names, with the terms that were watched besides."""
+    roles = diagnosis.history.roles
+    out = [(role, ", ".join(visible(n, 200) for n in _few(names))) for role, names in roles.names.items()]
+    if roles.auxiliary:
+        out.append(("other losses", ", ".join(visible(n, 200) for n in _few(roles.auxiliary))))
+    return out
+
+
+def _few(names: tuple[str, ...], most: int = 6) -> list[str]:
+    return [*names[:most], f"and {len(names) - most} more"] if len(names) > most else list(names)
+
+
+def evidence(finding: Finding) -> list[tuple[str, str]]:
+    """The evidence as name and value, both safe to show."""
+    out = []
+    for key, value in finding.evidence.items():
+        if isinstance(value, (list, tuple)):
+            shown = ", ".join(number(v) for v in list(value)[:8]) + (", …" if len(value) > 8 else "")
+        elif isinstance(value, bool):
+            shown = "yes" if value else "no"
+        else:
+            shown = number(value)
+        out.append((plain(str(key)), shown))
+    return out
+
+
+def cause(found: Cause) -> str:
+    """A cause with its likelihood and the test that would tell."""
+    test = f" (test: {visible(found.test, 100)})" if found.test else ""
+    return f"{plain(found.name)} {percent(found.likelihood)}{test}"
+
+
+def action(todo: Action) -> str:
+    """An action with its detail, as a sentence without a full stop."""
+    words = "Nothing to do" if todo.action == "none" else plain(todo.action).capitalize()
+    return f"{words}: {visible(todo.detail)}" if todo.detail else words
+
+
+def confidence(finding: Finding) -> str:
+    """The probability that the finding is true, and whether it was calibrated."""
+    return f"confidence {percent(finding.confidence)}" + ("" if finding.calibrated else " (not calibrated)")
+
+
+def where(finding: Finding, unit: str) -> str:
+    """Since when: the onset, or that it concerns the whole run."""
+    return "whole run" if finding.onset_step is None else f"from {at_step(finding.onset_step, unit)}"
+
+
+def abstentions(diagnosis: Diagnosis) -> list[tuple[str, str]]:
+    """What would have to be logged or given -> the codes which that enables, in order."""
+    needs: dict[str, list[str]] = {}
+    for a in diagnosis.abstained:
+        codes = needs.setdefault(visible(a.needs), [])
+        if a.code not in codes:
+            codes.append(visible(a.code, 40))
+    return [(need, ", ".join(codes)) for need, codes in needs.items()]
+
+
+def event(found: Mapping[str, Any]) -> str:
+    """An event of the run (a restart, an alert, an action) in one line."""
+    parts = [f"{plain(str(k))} {number(v)}" for k, v in found.items() if k not in ("kind", "type", "event")]
+    kind = next((found[k] for k in ("kind", "type", "event") if k in found), "event")
+    return f"{plain(str(kind))}: {', '.join(parts)}" if parts else plain(str(kind))
