@@ -1,0 +1,104 @@
+"""From a settings file and the flags of one call to what the engine is told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING
+
+from lossdoctor.cli.io import choose, nearest
+from lossdoctor.core.context import RunContext
+from lossdoctor.core.errors import UsageError
+from lossdoctor.core.options import Settings
+from lossdoctor.core.roles import ROLES
+
+if TYPE_CHECKING:
+    from lossdoctor.rules.base import Rule
+
+FAIL_ON = ("warning", "critical", "never")
+
+
+def effective_settings(
+    config: str | None,
+    select: Iterable[str],
+    ignore: Iterable[str],
+    metrics: Mapping[str, str],
+    context: Mapping[str, str],
+    fail_on: str | None,
+) -> Settings:
+    """The settings file with the flags over it.
+
+    Raises:
+        UsageError: an unknown code, role, context key or severity; two roles on one metric; a broken settings file.
+    """
+    from lossdoctor.engine import load_settings
+
+    settings = load_settings(config)
+    check_roles(metrics)
+    check_context(context)
+    return replace(
+        settings,
+        select=codes("--select", select) or settings.select,
+        ignore=(*settings.ignore, *codes("--ignore", ignore)),
+        metrics={**settings.metrics, **metrics},
+        context={**settings.context, **context},
+        fail_on=choose("severity for --fail-on", fail_on, FAIL_ON) if fail_on is not None else settings.fail_on,
+    )
+
+
+def run_context(settings: Settings) -> RunContext | None:
+    """What the settings and flags say about the runs; None when they say nothing."""
+    return RunContext.from_pairs(settings.context) if settings.context else None
+
+
+def codes(flag: str, given: Iterable[str]) -> tuple[str, ...]:
+    """Codes, names and prefixes (comma-separated or repeated) as codes and prefixes that exist."""
+    from lossdoctor.rules import all_rules
+
+    by_name = {r.name: r.code for r in all_rules()}
+    known = tuple(by_name.values())
+    out: list[str] = []
+    for word in (w.strip() for part in given for w in part.split(",")):
+        code = by_name.get(word.lower().replace("_", "-"), word.upper())
+        if word and not any(c.startswith(code) for c in known):
+            close = nearest(word, (*known, *by_name))
+            raise UsageError(f"{flag}: no rule {word!r}{close}; `lossdoctor rules` lists them")
+        if word:
+            out.append(code)
+    return tuple(dict.fromkeys(out))
+
+
+def find_rule(word: str) -> Rule:
+    """A rule by code or name; raises UsageError with the nearest one."""
+    from lossdoctor.rules import all_rules
+
+    rules = all_rules()
+    wanted = word.strip().lower().replace("_", "-")
+    for rule in rules:
+        if wanted in (rule.code.lower(), rule.name):
+            return rule
+    close = nearest(wanted, [*(r.code for r in rules), *(r.name for r in rules)])
+    raise UsageError(f"no rule {word!r}{close}; `lossdoctor rules` lists them")
+
+
+def check_roles(metrics: Mapping[str, str]) -> None:
+    """Raise UsageError on an unknown role, or on two roles that name one metric."""
+    seen: dict[str, str] = {}
+    for role, name in metrics.items():
+        choose("role in --metric", role, ROLES)
+        if name in seen:
+            raise UsageError(f"--metric puts both {seen[name]} and {role} on {name!r}; a metric can play one role")
+        seen[name] = role
+
+
+def context_keys() -> tuple[str, ...]:
+    """The keys that ``--context`` takes."""
+    return tuple(f.name for f in fields(RunContext) if f.name not in ("directions", "extra"))
+
+
+def check_context(context: Mapping[str, str]) -> None:
+    """Raise UsageError on an unknown key, with the nearest one, or on a value that does not fit."""
+    for key in context:
+        if not key.startswith("direction:"):
+            choose("context key", key, (*context_keys(), "direction:METRIC"))
+    RunContext.from_pairs(context)
