@@ -1,0 +1,172 @@
+"""Which readers there are, and which of them reads a file: the one whose sniffing is surest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import lru_cache
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+
+from lossdoctor.core.errors import BrokenFileError, NotRecognizedError, ReadError
+from lossdoctor.core.history import TrainingHistory
+from lossdoctor.readers.base import Reader, Source
+
+GROUP = "lossdoctor.readers"
+
+# Also in pyproject.toml as entry points; this copy serves where the package's metadata is missing (a source tree on
+# sys.path, a frozen application), and gives the order that decides between equally sure readers.
+BUILT_IN = {
+    "csv": "lossdoctor.readers.csv:CsvReader",
+    "jsonl": "lossdoctor.readers.jsonl:JsonLinesReader",
+    "json": "lossdoctor.readers.json_files:JsonReader",
+    "tensorboard": "lossdoctor.readers.tensorboard:TensorBoardReader",
+    "wandb": "lossdoctor.readers.wandb:WandbReader",
+    "wandb-summary": "lossdoctor.readers.wandb_summary:WandbSummaryReader",
+    "mlflow": "lossdoctor.readers.mlflow:MlflowReader",
+    "parquet": "lossdoctor.readers.parquet:ParquetReader",
+    "text": "lossdoctor.readers.textlog:TextLogReader",
+}
+
+# What people point at by mistake: saying what it is helps more than "not recognised".
+_MAGICS = (
+    (b"\x89PNG", "a PNG picture"),
+    (b"\xff\xd8\xff", "a JPEG picture"),
+    (b"GIF8", "a GIF picture"),
+    (b"%PDF", "a PDF document"),
+    (b"PK\x03\x04", "a ZIP archive (PyTorch checkpoints and .npz files are ZIP archives)"),
+    (b"\x80\x02", "a Python pickle, which lossdoctor never opens"),
+    (b"\x80\x03", "a Python pickle, which lossdoctor never opens"),
+    (b"\x80\x04", "a Python pickle, which lossdoctor never opens"),
+    (b"\x80\x05", "a Python pickle, which lossdoctor never opens"),
+    (b"\x89HDF", "an HDF5 file"),
+    (b"\x93NUMPY", "a NumPy array without names or steps"),
+    (b"\x7fELF", "a program"),
+    (b"BZh", "a bzip2 archive (unpack it first)"),
+    (b"\xfd7zXZ", "an xz archive (unpack it first)"),
+    (b"7z\xbc\xaf", "a 7-Zip archive (unpack it first)"),
+)
+
+
+@dataclass(frozen=True)
+class Registry:
+    """The readers at hand, in the order that breaks ties, and what went wrong in gathering them."""
+
+    readers: tuple[Reader, ...]
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The formats' names."""
+        return tuple(r.name for r in self.readers)
+
+
+@lru_cache(maxsize=1)
+def registry() -> Registry:
+    """The built-in readers and those of plugins (entry points of the group ``lossdoctor.readers``).
+
+    A plugin that cannot be imported, is no Reader, or takes the name of a built-in reader is left out with a note.
+    """
+    readers: list[Reader] = []
+    notes: list[str] = []
+    for name, target in BUILT_IN.items():
+        _load(EntryPoint(name, target, GROUP), readers, notes)
+    for point in sorted(entry_points(group=GROUP), key=lambda p: (p.name, p.value)):
+        if BUILT_IN.get(point.name) == point.value:
+            continue
+        if any(r.name == point.name for r in readers):
+            notes.append(
+                f"reader plugin {point.name!r} ({point.value}) is left out: there is already a reader of that name"
+            )
+            continue
+        _load(point, readers, notes)
+    return Registry(tuple(readers), tuple(notes))
+
+
+def _load(point: EntryPoint, readers: list[Reader], notes: list[str]) -> None:
+    module, _, attribute = point.value.partition(":")
+    try:
+        reader = getattr(import_module(module), attribute)()
+        if not isinstance(reader, Reader):
+            raise TypeError(f"{attribute} is no lossdoctor.readers.base.Reader")
+    except Exception as error:  # whatever a plugin's import does must not stop the other readers
+        notes.append(f"reader {point.name!r} ({point.value}) cannot be loaded: {type(error).__name__}: {error}")
+    else:
+        readers.append(reader)
+
+
+def rank(source: Source, readers: Iterable[Reader]) -> list[Reader]:
+    """The readers that recognise a file, the surest first; equally sure ones in the registry's order.
+
+    Raises:
+        ReadError: the file cannot be opened or decompressed.
+    """
+    _ = source.head  # opens the file here, so that its errors are not taken for a reader's
+    scored = []
+    for reader in readers:
+        try:
+            score = reader.sniff(source)
+        except Exception:  # a sniffer must not raise; one that does recognises nothing
+            score = 0
+        if score > 0:
+            scored.append((score, reader))
+    scored.sort(key=lambda pair: -pair[0])
+    return [reader for _, reader in scored]
+
+
+def read_source(source: Source, readers: Iterable[Reader] | None = None) -> list[TrainingHistory]:
+    """Read one file with the reader that is surest of it.
+
+    Raises:
+        NotRecognizedError: no reader recognises it, or it is empty.
+        MissingDependencyError: its format needs a package that is not installed.
+        BrokenFileError: it is broken, or its reader failed on it.
+        ReadError: it cannot be opened.
+    """
+    if not source.head:
+        raise NotRecognizedError(source.path, "empty file (0 bytes)", hint="check that the run has written to it")
+    ranked = rank(source, registry().readers if readers is None else readers)
+    for reader in ranked:
+        try:
+            histories = reader.read(source)
+        except NotRecognizedError:
+            continue
+        except ReadError:
+            raise
+        except Exception as error:
+            raise reader_failed(source.path, reader, error) from error
+        if histories:
+            for history in histories:
+                if history.format in ("", "memory"):
+                    history.format = reader.name
+            return histories
+    raise _unknown(source)
+
+
+def reader_failed(path: str, reader: Reader, error: Exception) -> BrokenFileError:
+    """What an unexpected exception inside a reader becomes: the other files go on."""
+    if isinstance(error, MemoryError):
+        return BrokenFileError(path, f"the {reader.name} reader ran out of memory", hint="cut the file into parts")
+    kind = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return BrokenFileError(
+        path,
+        f"the {reader.name} reader failed on it ({kind[:300]})",
+        hint="this is a fault of the reader: please report it together with the file",
+    )
+
+
+def _unknown(source: Source) -> NotRecognizedError:
+    head = source.head
+    known = ", ".join(registry().names)
+    for magic, what in _MAGICS:
+        if head.startswith(magic):
+            problem = f"this is {what}, not a training log"
+            break
+    else:
+        if b"\0" in head[:4096]:
+            problem = "binary data that no reader recognises"
+        else:
+            problem = (
+                "no reader recognises this text: it has no table, records or lines with named numbers such as a loss"
+            )
+    return NotRecognizedError(source.path, problem, hint=f"formats read are {known}")
