@@ -12,6 +12,8 @@ from rich.text import Text
 from lossdoctor.core.history import TrainingHistory
 from lossdoctor.core.report import Comparison
 from lossdoctor.render.escape import visible
+from lossdoctor.render.series import Line, line_of
+from lossdoctor.render.style import DASHES, style_named
 from lossdoctor.render.text import glyphs_for, make_console
 from lossdoctor.render.text_run import print_hanging
 from lossdoctor.render.words import at_step, number
@@ -65,6 +67,49 @@ def plot_comparison(
     yscale: str | None = None,
 ) -> Figure:
     """A Matplotlib figure with the compared metric of every run, raw under smoothed, and since when one is ahead."""
-    from lossdoctor.render.pictures import plot_overlay
+    from lossdoctor.render.canvas import check_options, dress, literal, mark_bad, new_figure, scale_y, shortened
 
-    return plot_overlay(histories, comparison, size=size, style=style, yscale=yscale)
+    look = style_named(style)
+    check_options(None, "linear", yscale)
+    figure = new_figure(size, look)
+    axes = figure.subplots()
+    dress(axes, look)
+    lines: list[Line] = []
+    for i, history in enumerate(histories):
+        name = comparison.metric if comparison.metric in history else history.roles.primary(comparison.metric)
+        if name is None or len(history[name]) == 0:
+            continue
+        line = line_of(history[name], history.path or history.name or f"run {i + 1}")
+        lines.append(line)
+        color, dash = look.cycle[i % len(look.cycle)], DASHES[i % len(DASHES)]
+        factor = line.factor()
+        if factor > 0 or line.reduced:
+            axes.plot(line.steps, line.values, color=color, linewidth=0.6, alpha=0.25)
+        label = shortened(visible(line.name), 60) + (" – ahead" if line.name == comparison.winner else "")
+        axes.plot(
+            line.mean_steps,
+            line.smoothed(factor, centred=True),
+            color=color,
+            linestyle=dash,
+            linewidth=1.9,
+            label=literal(label),
+        )
+    scale_y(axes, lines, yscale)
+    mark_bad(axes, lines, look)
+    if comparison.since_step is not None:
+        axes.axvline(comparison.since_step, color=look.soft, linestyle=(0, (4, 2)), linewidth=1.2)
+        since = f"ahead since {at_step(comparison.since_step, comparison.step_unit)}"
+        axes.annotate(
+            since,
+            (comparison.since_step, 1),
+            xycoords=axes.get_xaxis_transform(),
+            xytext=(4, -10),
+            textcoords="offset points",
+            fontsize=8.5,
+            color=look.soft,
+        )
+    axes.set_xlabel(comparison.step_unit, color=look.ink)
+    axes.set_ylabel(literal(visible(comparison.metric, 60)), color=look.ink)
+    if lines:
+        figure.legend(loc="outside lower left", frameon=False, fontsize=8.5, labelcolor=look.ink)
+    return figure

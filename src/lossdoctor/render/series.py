@@ -57,23 +57,31 @@ class Line:
         """The drawn values without gaps."""
         return self.values[np.isfinite(self.values)]
 
-    def smoothed(self, factor: float) -> Values:
-        """The exponential moving average of ``means``, with bias correction; it starts anew after a gap."""
-        out = np.full(len(self.means), np.nan)
-        total = weight = 0.0
-        for i, value in enumerate(self.means):
-            if math.isnan(value):
-                total = weight = 0.0
-                continue
-            total = factor * total + (1 - factor) * value
-            weight = factor * weight + (1 - factor)
-            out[i] = total / weight
-        return out
+    def smoothed(self, factor: float, *, centred: bool = False) -> Values:
+        """The exponential moving average of ``means``, with bias correction; it starts anew after a gap.
+
+        ``centred`` averages it with the same taken backwards, which does not lag behind the curve: for pictures.
+        """
+        forward = _ema(self.means, factor)
+        return (forward + _ema(self.means[::-1], factor)[::-1]) / 2 if centred else forward
 
     def factor(self) -> float:
         """How strongly to smooth by default: about a fortieth of the line, not at all when it is short."""
         n = int(np.isfinite(self.means).sum())
         return 0.0 if n < 60 else min(0.97, 1 - 40 / n) if n > 80 else 0.4
+
+
+def _ema(values: Values, factor: float) -> Values:
+    out = np.full(len(values), np.nan)
+    total = weight = 0.0
+    for i, value in enumerate(values.tolist()):
+        if math.isnan(value):
+            total = weight = 0.0
+            continue
+        total = factor * total + (1 - factor) * value
+        weight = factor * weight + (1 - factor)
+        out[i] = total / weight
+    return out
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,7 +278,9 @@ def _best(history: TrainingHistory, val: Line | None, train: Line | None) -> tup
     line = val if val is not None and len(val.finite()) else train
     if line is None or len(line.finite()) < 2:
         return None
-    steps, values = (line.steps, line.values) if line is val else (line.mean_steps, line.smoothed(line.factor()))
+    steps, values = (
+        (line.steps, line.values) if line is val else (line.mean_steps, line.smoothed(line.factor(), centred=True))
+    )
     best = np.nanargmax(values) if history.context.directions.get(line.name) == "max" else np.nanargmin(values)
     return int(steps[best]), float(values[best]), line.name
 

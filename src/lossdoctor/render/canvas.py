@@ -1,0 +1,111 @@
+"""What all Matplotlib pictures share: figures without global state, dressed panels, scales, files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lossdoctor.core.errors import UsageError
+from lossdoctor.render.series import Line, scale
+from lossdoctor.render.style import Style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+FORMATS = ("png", "svg", "pdf")
+
+
+def save_figure(figure: Figure, path: str | Path, *, dpi: int = 300) -> Path:
+    """Write any figure as PNG, SVG or PDF, by the suffix of ``path``."""
+    target = Path(path)
+    kind = target.suffix.lower().removeprefix(".")
+    if kind not in FORMATS:
+        raise UsageError(f"cannot draw {target.name!r}: the suffix must be one of .{', .'.join(FORMATS)}")
+    # A fixed date and salt, so that the same run gives the same bytes.
+    metadata: dict[str, Any] = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[kind]
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(target, dpi=dpi, format=kind, metadata=metadata, facecolor=figure.get_facecolor())
+    except OSError as error:
+        raise UsageError(f"cannot write {target}: {error.strerror or error}; choose another place") from None
+    return target
+
+
+def check_options(smooth: float | None, xscale: str, yscale: str | None) -> None:
+    """Raise UsageError when a smoothing factor or a scale is not one."""
+    if smooth is not None and not 0 <= smooth < 1:
+        raise UsageError(f"smooth must be at least 0 and below 1, got {smooth!r}")
+    for name, value in (("xscale", xscale), ("yscale", yscale)):
+        if value not in ("linear", "log", "symlog", None):
+            raise UsageError(f"{name} must be linear, log or symlog, got {value!r}")
+
+
+def new_figure(size: tuple[float, float], look: Style) -> Figure:
+    """A figure that belongs to nobody: no window, no pyplot."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=size, layout="constrained", facecolor=look.ground)
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def dress(axes: Axes, look: Style) -> None:
+    """Ground, grid, ticks and frame of one panel."""
+    axes.set_facecolor(look.ground)
+    axes.grid(True, color=look.grid, linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.tick_params(colors=look.soft, labelsize=8.5, which="both")
+    for side, spine in axes.spines.items():
+        spine.set_visible(side in ("left", "bottom"))
+        spine.set_color(look.soft)
+
+
+def mark_bad(axes: Axes, lines: Sequence[Line], look: Style) -> None:
+    """A cross at the foot of the panel for every point that is not finite."""
+    steps = np.concatenate([line.bad_steps for line in lines]) if lines else np.zeros(0)
+    if len(steps) == 0:
+        return
+    axes.plot(
+        steps,
+        np.full(len(steps), 0.025),
+        "x",
+        color=look.critical,
+        markersize=5,
+        markeredgewidth=1.3,
+        zorder=6,
+        clip_on=False,
+        transform=axes.get_xaxis_transform(),
+        label=f"NaN or Inf ({sum(line.bad_count for line in lines):,})",
+    )
+
+
+def scale_y(axes: Axes, lines: Sequence[Line], wanted: str | None) -> None:
+    """Set the y axis as wanted, else as the values ask for."""
+    chosen, middle = scale([line.finite() for line in lines])
+    if wanted == "symlog" and not middle:
+        sizes = np.abs(np.concatenate([line.finite() for line in lines]))
+        middle = float(np.median(sizes[sizes > 0])) if (sizes > 0).any() else 1.0
+    kind = wanted or chosen
+    if kind == "symlog":
+        axes.set_yscale("symlog", linthresh=middle or 1.0)
+    elif kind == "log" and all((line.finite() <= 0).all() for line in lines):
+        return  # nothing positive to show on a log axis
+    else:
+        axes.set_yscale(kind)
+        if kind == "linear":
+            axes.ticklabel_format(axis="y", scilimits=(-3, 5), useOffset=False)
+
+
+def shortened(text: str, room: int) -> str:
+    """The end of a text that is too long: it tells names apart."""
+    return text if len(text) <= room else "…" + text[-(room - 1) :]
+
+
+def literal(text: str) -> str:
+    """Text that Matplotlib shows as it is: a dollar sign would start a formula."""
+    return text.replace("$", r"\$")
