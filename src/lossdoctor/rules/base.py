@@ -42,6 +42,7 @@ class Case:
     measurements: Sequence[Measurement] = ()
     options: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     notes: Sequence[str] = ()
+    epoch_averaged: bool = False
 
     def reading(self, role: str) -> Reading | None:
         """The primary reading of a role, or None when the run does not log it."""
@@ -50,12 +51,23 @@ class Case:
 
     @property
     def primary(self) -> tuple[str, Reading] | None:
-        """The loss that every rule judges: training loss, or validation loss when only that is logged."""
-        for role in ("train_loss", "val_loss"):
-            name = self.roles.primary(role)
-            if name is not None and name in self.readings:
-                return name, self.readings[name]
-        return None
+        """The loss that every rule judges.
+
+        The training loss; the validation loss when only that is logged, or when the training loss stops in the first
+        half of it (a column filled only for the first steps says nothing about the rest of the run).
+        """
+        found = [
+            (n, self.readings[n])
+            for r in ("train_loss", "val_loss")
+            if (n := self.roles.primary(r)) in self.readings and n
+        ]
+        if not found:
+            return None
+        if len(found) == 2 and len(found[1][1]) >= 4:
+            train, val = found[0][1].summary, found[1][1].summary
+            if train.last_step - val.first_step < 0.5 * (val.last_step - val.first_step):
+                return found[1]
+        return found[0]
 
     def losses(self) -> list[tuple[str, Reading]]:
         """Every loss-like metric: primary training and validation loss first, then the auxiliary terms."""
@@ -77,6 +89,7 @@ class Rule(abc.ABC):
         code, name, severity: from the catalogue.
         needs: what the rule cannot judge without, in words; shown when it abstains.
         options: its declared thresholds.
+        per_segment: whether it judges each segment apart (stability) or the run as it survived its restarts.
         preview: new rules start in preview and run only when selected by their full code.
     """
 
@@ -85,6 +98,7 @@ class Rule(abc.ABC):
     severity: ClassVar[str]
     needs: ClassVar[str] = "a training loss"
     options: ClassVar[tuple[Option, ...]] = ()
+    per_segment: ClassVar[bool] = False
     preview: ClassVar[bool] = False
 
     @abc.abstractmethod

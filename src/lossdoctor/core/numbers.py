@@ -1,0 +1,41 @@
+"""Numbers in words: short, the same everywhere."""
+
+from __future__ import annotations
+
+import math
+
+
+def short(value: float) -> str:
+    """A number with four significant digits.
+
+    >>> short(0.142049), short(12345.6), short(1e-7), short(float("nan"))
+    ('0.142', '12346', '1e-07', 'nan')
+    """
+    if not math.isfinite(value):
+        return str(value)
+    if value != 0 and (abs(value) >= 1e7 or abs(value) < 1e-4):
+        return f"{value:.3g}"
+    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def percent(share: float) -> str:
+    """A share as a percentage.
+
+    >>> percent(0.0312), percent(0.5), percent(12.0)
+    ('3.1 %', '50 %', '1200 %')
+    """
+    if not math.isfinite(share):
+        return str(share)
+    value = 100 * share
+    return f"{value:.1f} %" if abs(value) < 10 else f"{value:.0f} %"
+
+
+def sureness(value: float, threshold: float, scale: float = 1.0) -> float:
+    """A confidence from how far a statistic lies beyond its threshold: 0.5 at the threshold, towards 0.99.
+
+    >>> sureness(3.0, 3.0), round(sureness(30.0, 3.0), 2)
+    (0.5, 0.99)
+    """
+    if not math.isfinite(value):
+        return 0.99 if value > 0 else 0.0
+    return 0.5 + 0.49 * (1 - math.exp(-max(value / threshold - 1, 0.0) * scale))

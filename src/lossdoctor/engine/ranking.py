@@ -1,0 +1,84 @@
+"""Which finding comes first, which are told by another, and what the status rests on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from lossdoctor.core.finding import Finding
+from lossdoctor.core.numbers import percent, short
+from lossdoctor.core.vocabulary import severity_rank
+from lossdoctor.rules.base import Case
+from lossdoctor.signal.reading import Reading
+
+LEAST_BINS = 8  # fewer points of the primary loss than this are too few to call a run healthy
+
+
+def order(findings: Sequence[Finding]) -> tuple[Finding, ...]:
+    """The one to act on first; findings that an earlier one explains are told by it and left out."""
+    ranked = sorted(findings, key=lambda f: (-severity_rank(f.severity), -round(f.confidence, 2), f.code, f.segment))
+    kept: list[Finding] = []
+    for finding in ranked:
+        teller = next((i for i, k in enumerate(kept) if finding.code in k.explains or _same(k, finding)), None)
+        if teller is None:
+            kept.append(finding)
+    told = {f.code for f in ranked}
+    return tuple(replace(f, explains=tuple(c for c in f.explains if c in told and c != f.code)) for f in kept)
+
+
+def _same(a: Finding, b: Finding) -> bool:
+    """The same finding in a later segment, or on a term of the loss, is told once."""
+    return a.code == b.code and (a.metric == b.metric or a.code == "LD102")
+
+
+def status_of(findings: Sequence[Finding], case: Case) -> str:
+    """The worst severity among warnings and criticals; else healthy, or insufficient_data when too little was seen."""
+    worst = max((severity_rank(f.severity) for f in findings), default=0)
+    if worst == 2:
+        return "critical"
+    if worst == 1:
+        return "warning"
+    primary = case.primary
+    return "insufficient_data" if primary is None or len(primary[1]) < LEAST_BINS else "healthy"
+
+
+def basis_of(status: str, findings: Sequence[Finding], case: Case) -> str:
+    """One sentence saying what the status rests on."""
+    primary = case.primary
+    if primary is None:
+        return "no loss was found in this log" + (f" ({case.notes[0]})" if case.notes else "")
+    name, reading = primary
+    if status == "insufficient_data":
+        return f"{name} has only {reading.n} finite points; at least {LEAST_BINS} are needed to judge"
+    if status != "healthy":
+        return findings[0].summary
+    train, val = case.reading("train_loss"), case.reading("val_loss")
+    if train is not None and val is not None and len(val) >= 4:
+        return _both(case, train, val)
+    return f"{_way(name, reading)}, lowest {_when(reading)}; " + (
+        "no validation loss is logged" if val is None else "too few evaluations to judge validation"
+    )
+
+
+def _both(case: Case, train: Reading, val: Reading) -> str:
+    words = {
+        (True, True): "training and validation loss fall together",
+        (True, False): "the training loss falls, the validation loss is level",
+        (False, True): "the validation loss falls, the training loss is level",
+        (False, False): "training and validation loss are level, low since the start",
+    }[(train.fell, val.fell)]
+    gap = ""
+    if case.roles.comparable and train.positive and val.positive:
+        gap = f", gap {percent((val.end.value - train.end.value) / abs(val.end.value))}"
+    return f"{words}{gap}, best validation {short(val.best.value)} {_when(val)}"
+
+
+def _way(name: str, reading: Reading) -> str:
+    if reading.fell:
+        return f"{name} falls from {short(reading.start.value)} to {short(reading.end.value)}"
+    return f"{name} is level at {short(reading.end.value)}"
+
+
+def _when(reading: Reading) -> str:
+    share = reading.fraction(reading.best_step)
+    return "at the end" if share > 0.9 else f"at {percent(share)} of the run"

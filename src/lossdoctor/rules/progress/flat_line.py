@@ -1,0 +1,168 @@
+"""LD201 flat-line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from lossdoctor.core.finding import Abstention, Action, Cause, Finding
+from lossdoctor.core.numbers import percent, short
+from lossdoctor.core.options import Option
+from lossdoctor.rules.base import Case, Rule
+from lossdoctor.signal.reading import Reading
+from lossdoctor.signal.shape import Fall, fall
+
+
+class FlatLine(Rule):
+    """The loss never really fell.
+
+    ## What it sees
+    From the start to the end the loss falls by less than its noise explains, or by next to nothing of its own size;
+    or it fell once, by little, in the first steps and then sat still for the rest of the run.
+
+    ## Why it matters
+    The model learns nothing: something is detached, frozen, saturated, or the learning rate is far off.
+
+    ## When it is wrong
+    A run continued from a trained checkpoint starts low and stays level. It is left alone when the log shows so:
+    its steps start late, or the accuracy is high from the start.
+
+    ## What to try
+    Look at the gradient norm: zero means detached or frozen parameters or a missing optimizer step. Then overfit one
+    batch with regularisation off; if that fails the model or the loop is broken, if it works raise the learning rate
+    tenfold.
+
+    ## References
+    Seeds of this project: "flat line: check gradient norms, run a one-batch overfit test, increase LR by 10x".
+    """
+
+    code = "LD201"
+    name = "flat-line"
+    severity = "warning"
+    needs = "a loss with at least 6 points"
+    options = (
+        Option("z", 3.0, "fall in standard errors below which it is not one", "sigma", 1, 10),
+        Option(
+            "least_fall",
+            0.015,
+            "fall over the starting level that is next to nothing, for positive losses",
+            "share",
+            0,
+            0.5,
+        ),
+        Option("once_fall", 0.08, "largest early fall after which a level run still counts as flat", "share", 0, 0.5),
+        Option(
+            "learned_accuracy",
+            0.75,
+            "accuracy from which a level run counts as continued from a trained one",
+            "share",
+            0,
+            1,
+        ),
+    )
+
+    def judge(self, case: Case) -> Iterable[Finding | Abstention]:
+        primary = case.primary
+        if primary is None or len(primary[1]) < 6:
+            yield self.abstain()
+            return
+        metric, reading = primary
+        whole = fall(reading)
+        if whole is None or self._continued(case, reading):
+            return
+        how = self._how_flat(case, reading, whole)
+        if how:
+            yield self._describe(case, metric, reading, whole, how)
+
+    def _how_flat(self, case: Case, reading: Reading, whole: Fall) -> str:
+        z = case.option(self, "z")
+        moved = abs(reading.end.value - reading.start.value)
+        lowest_gain = reading.start.value - reading.best.value
+        if reading.positive:
+            base = abs(reading.start.value)
+            still = (
+                whole.relative < case.option(self, "least_fall")
+                and lowest_gain < 3 * case.option(self, "least_fall") * base
+            )
+            if still and whole.relative > -0.05:
+                return "from the start"
+        if whole.z < z and whole.trend_z > -2.5 and whole.z > -z and moved < 4 * max(reading.sigma, reading.start.se):
+            small = not reading.positive or lowest_gain < 0.25 * abs(reading.start.value)
+            return "from the start" if small else ""
+        if not reading.positive:
+            return ""
+        skip = max(1, len(reading) // 16)
+        rest = fall(reading, skip)
+        if rest is None or len(reading) < 12:
+            return ""
+        lost = (reading.start.value - reading.end.value) / abs(reading.start.value)
+        level = abs(rest.z) < z and abs(rest.trend_z) < 3 or abs(rest.relative) < 0.5 * case.option(self, "least_fall")
+        return "after a first small fall" if level and 0 <= lost < case.option(self, "once_fall") else ""
+
+    def _continued(self, case: Case, reading: Reading) -> bool:
+        s = reading.summary
+        for role in ("val_accuracy", "train_accuracy"):
+            accuracy = case.reading(role)
+            if accuracy is not None and len(accuracy) and accuracy.y[0] > 1.5:
+                high = 100 * case.option(self, "learned_accuracy")  # logged in percent
+            else:
+                high = case.option(self, "learned_accuracy")
+            if accuracy is not None and len(accuracy) and float(accuracy.y[0]) >= high:
+                return True
+        interval = (s.last_step - s.first_step) / max(s.n - 1, 1)
+        return s.first_step > 20 * max(interval, 1) and case.index == 0
+
+    def _describe(self, case: Case, metric: str, reading: Reading, whole: Fall, how: str) -> Finding:
+        change = percent(-whole.relative) if reading.positive else short(-whole.drop)
+        summary = (
+            f"{metric} is flat {how}: {short(reading.start.value)} at the start, {short(reading.end.value)} at the end "
+            f"(change {change}, {short(whole.z)} standard errors)"
+        )
+        norms = case.reading("grad_norm")
+        dead = norms is not None and len(norms) >= 3 and float(norms.summary.max_value) == 0.0
+        confidence = 0.9 if abs(whole.z) < 2 and len(reading) >= 30 else 0.75
+        return self.finding(
+            case,
+            metric=metric,
+            summary=summary,
+            confidence=0.97 if dead else confidence,
+            onset_step=int(reading.steps[0]),
+            evidence={
+                "start": reading.start.value,
+                "end": reading.end.value,
+                "relative_fall": whole.relative,
+                "z": whole.z,
+                "grad_norm_zero": dead,
+            },
+            causes=_CAUSES_DEAD if dead else _CAUSES,
+            actions=_ACTIONS_DEAD if dead else _ACTIONS,
+            explains=("LD204", "LD302", "LD203", "LD104", "LD205"),
+        )
+
+
+_CAUSES = (
+    Cause("training-loop-bug", 0.25, "overfit_one_batch"),
+    Cause("learning-rate-too-low", 0.2, "lr_range_test"),
+    Cause("frozen-or-detached", 0.2, "check_gradients"),
+    Cause("gradients-vanish", 0.1, "check_gradients"),
+    Cause("learning-rate-too-high", 0.1, "lr_trial"),
+    Cause("labels-uninformative", 0.15, "shuffled_label"),
+)
+_CAUSES_DEAD = (
+    Cause("frozen-or-detached", 0.6, "check_gradients"),
+    Cause("dead-units", 0.2, "check_gradients"),
+    Cause("gradients-vanish", 0.2, "check_gradients"),
+)
+_ACTIONS = (
+    Action(
+        "check_training_loop",
+        "overfit one batch: backward() and step() called, parameters in the optimizer, not frozen",
+    ),
+    Action("increase_learning_rate", "multiply by 10 if one batch can be learned"),
+    Action("fix_initialization", "check that activations and gradients reach the first layers"),
+)
+_ACTIONS_DEAD = (
+    Action(
+        "check_training_loop", "the gradient norm is zero: the loss is detached from the parameters, or they are frozen"
+    ),
+    Action("fix_initialization", "dead or saturated units: smaller weights, He or Xavier initialisation"),
+)

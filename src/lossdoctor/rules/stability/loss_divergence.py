@@ -1,0 +1,154 @@
+"""LD102 loss-divergence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from lossdoctor.core.finding import Abstention, Action, Cause, Finding
+from lossdoctor.core.numbers import percent, short, sureness
+from lossdoctor.core.options import Option
+from lossdoctor.rules.base import Case, Rule
+from lossdoctor.signal.reading import Reading
+from lossdoctor.signal.shape import Turn, turn
+
+
+class LossDivergence(Rule):
+    """The loss turned, rose clearly beyond its noise and did not come back.
+
+    ## What it sees
+    The level of the last tenth of the run stands above the lowest level by more than the noise explains (allowing for
+    the lowest one having been chosen among many), most of the largest rise is still there, and the curve is not on its
+    way back. Critical when it rose by more than it had fallen, or blew up by a factor; a warning when it is mild.
+
+    ## Why it matters
+    The optimizer is undoing what it had learned: every further step makes the model worse.
+
+    ## When it is wrong
+    A loss whose definition changes during the run (re-weighted terms, a curriculum, longer sequences), a schedule that
+    raises the learning rate and was cut off before it came down again, reinforcement learning.
+
+    ## What to try
+    Go back to the checkpoint of the lowest level and divide the learning rate by 10 (by 3 when the rise is mild), clip
+    gradients, check that inputs are scaled, add warmup when it began in the first tenth of the run.
+
+    ## References
+    Cohen et al. 2021, Gradient Descent on Neural Networks Typically Occurs at the Edge of Stability, arXiv:2103.00065.
+    """
+
+    code = "LD102"
+    name = "loss-divergence"
+    severity = "critical"
+    per_segment = True
+    needs = "a loss with at least 5 points"
+    options = (
+        Option("z", 4.0, "rise above the lowest level in standard errors", "sigma", 2, 20),
+        Option("relative", 0.06, "least rise over the lowest level, for positive losses", "share", 0.0, 10),
+        Option("kept", 0.6, "share of the largest late rise that is still there at the end", "share", 0.1, 1),
+    )
+
+    def judge(self, case: Case) -> Iterable[Finding | Abstention]:
+        primary = case.primary
+        if primary is None or len(primary[1]) < 4:
+            yield self.abstain()
+            return
+        metric, reading = primary
+        measured = turn(reading)
+        only_validation = case.roles.primary("train_loss") is None
+        if measured is not None and self._diverged(case, reading, measured):
+            strong = is_blow_up(reading, measured)
+            if strong or not only_validation:
+                yield self._describe(case, metric, reading, measured, strong)
+        yield from self._auxiliary(case, reading)
+
+    def _diverged(self, case: Case, reading: Reading, t: Turn) -> bool:
+        if not has_turned(t, case.option(self, "z"), case.option(self, "kept")):
+            return False
+        if reading.positive:
+            return t.relative >= case.option(self, "relative")
+        return t.share >= 0.25
+
+    def _auxiliary(self, case: Case, primary: Reading) -> Iterable[Finding]:
+        """Only a term that outgrew the whole primary loss: a KL term that settles above zero is no divergence."""
+        for metric in case.roles.auxiliary:
+            reading = case.readings.get(metric)
+            if reading is None or len(reading) < 8 or metric in case.roles.names.get("val_loss", ()):
+                continue
+            t = turn(reading)
+            if t is None or not has_turned(t, 2 * case.option(self, "z"), case.option(self, "kept")):
+                continue
+            if (
+                t.rise > 10 * reading.drop
+                and t.end.value > 10 * abs(reading.start.value)
+                and t.end.value > 3 * primary.start.value
+            ):
+                yield self._describe(case, metric, reading, t, True)
+
+    def _describe(self, case: Case, metric: str, reading: Reading, t: Turn, strong: bool) -> Finding:
+        early = reading.fraction(t.onset_step) < 0.1
+        rise = f"up {percent(t.relative)}" if reading.positive else f"up by {short(t.rise)}"
+        summary = (
+            f"{metric} rose from its lowest level {short(t.best.value)} at {case.step_unit} {t.onset_step} "
+            f"to {short(t.end.value)} at the end ({rise}, {short(min(t.z, 1e6))} standard errors)"
+        )
+        factor = 10 if strong else 3
+        actions = [
+            Action("reduce_learning_rate", f"divide the learning rate by {factor}"),
+            Action("clip_gradients", "clip the gradient norm at 1.0, or at its 90th percentile when it is logged"),
+            Action("normalize_inputs", "scale inputs to zero mean and unit variance"),
+        ]
+        if early:
+            actions.insert(
+                1, Action("add_warmup", "raise the learning rate linearly over the first 5 to 10 % of the run")
+            )
+        actions.append(Action("restore_checkpoint", f"restore {case.step_unit} {t.onset_step}"))
+        return self.finding(
+            case,
+            metric=metric,
+            severity="critical" if strong else "warning",
+            summary=summary,
+            confidence=sureness(t.z, case.option(self, "z"), 0.5),
+            onset_step=t.onset_step,
+            evidence={
+                "lowest": t.best.value,
+                "end": t.end.value,
+                "rise": t.rise,
+                "relative_rise": t.relative,
+                "z": t.z,
+                "kept": t.kept,
+            },
+            causes=_CAUSES_EARLY if early else _CAUSES,
+            actions=actions,
+            explains=("LD301", "LD103", "LD104", "LD204", "LD302", "LD203", "LD205"),
+        )
+
+
+_CAUSES = (
+    Cause("learning-rate-too-high", 0.6, "lr_trial"),
+    Cause("gradients-explode", 0.15, "check_gradients"),
+    Cause("inputs-unscaled", 0.1, "check_data"),
+    Cause("momentum-too-high", 0.05, "lr_trial"),
+    Cause("bad-data", 0.1, "check_data"),
+)
+_CAUSES_EARLY = (
+    Cause("learning-rate-too-high", 0.55, "lr_range_test"),
+    Cause("no-warmup", 0.15, "lr_trial"),
+    Cause("inputs-unscaled", 0.15, "check_data"),
+    Cause("bad-initialization", 0.15, "initial_loss"),
+)
+
+
+def has_turned(t: Turn, z: float, kept: float) -> bool:
+    """Whether a rise is beyond noise, still there, going on or level, and seen in more than one bin."""
+    if t.z < z or t.rise <= 0 or t.kept < kept or t.bins_after < 1:
+        return False
+    if t.bins_after < 4:  # too few bins for a trend test: the rise must be gross
+        return t.share > 2 or t.relative > 1
+    coming_back = t.late_z < -2.5 and t.kept < 0.9
+    return not coming_back and (t.trend_z > 1.0 or t.kept > 0.8)
+
+
+def is_blow_up(reading: Reading, t: Turn) -> bool:
+    """Whether the rise undid all that was learned or multiplied the loss."""
+    if t.share > 2 and (not reading.positive or t.relative > 0.5):
+        return True
+    return bool(reading.positive and t.relative > 2 and t.share > 0.5)

@@ -1,0 +1,195 @@
+"""The shapes that rules judge, measured on a :class:`~lossdoctor.signal.reading.Reading`: turn, fall and stall.
+
+Every number is invariant to the scale of the loss (ratios, z-scores, shares of the run), and every z-score allows for
+what was searched: the lowest of many windows is low by chance alone, so "above the minimum" is biased.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lossdoctor.signal.reading import Level, Reading
+
+Floats = NDArray[np.float64]
+_FLOOR = 0.002  # least noise of a level, as a share of the level's own size: printed digits and float32 rounding
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """How the curve ends above its lowest level.
+
+    Attributes:
+        best, end: the lowest level and the level of the last tenth.
+        onset_step: the step of the lowest level, after which it rises.
+        rise: end minus best, in units of the loss.
+        relative: rise over the size of the best level; NaN where values are not all positive.
+        share: rise over the drop from the start to the best level; inf when it never fell.
+        z: the rise in standard errors, less what choosing the minimum explains.
+        trend_z: Mann-Kendall z of the curve after the best level (above 0: rising).
+        kept: the rise as a share of the largest one in the later half of the stretch after the best level.
+        late_z: Mann-Kendall z of that later half (below 0: coming back).
+        after: share of the bins that come after the best level.
+        bins_after: the number of bins after the best one.
+    """
+
+    best: Level
+    end: Level
+    onset_step: int
+    rise: float
+    relative: float
+    share: float
+    z: float
+    trend_z: float
+    kept: float
+    late_z: float
+    after: float
+    bins_after: int
+
+
+def turn(reading: Reading) -> Turn | None:
+    """Measure the rise after the lowest level; None with fewer than four bins."""
+    k = len(reading)
+    if k < 4:
+        return None
+    best, end = reading.best, reading.end
+    rise = end.value - best.value
+    windows = max(k / max(reading.tail_bins, 1), 2.0)
+    floor = _FLOOR * abs(best.value) if reading.positive else _FLOOR * reading.drop
+    se_best, se_end = max(best.se, floor), max(end.se, floor)
+    se = float(np.hypot(se_best, se_end))
+    z = (rise - se_best * np.sqrt(2 * np.log(windows))) / se if se > 0 else (np.inf if rise > 0 else 0.0)
+    after = reading.level[reading.best_index :]
+    late = after[len(after) // 2 :]
+    peak = float(late.max()) - best.value
+    return Turn(
+        best=best,
+        end=end,
+        onset_step=reading.best_step,
+        rise=float(rise),
+        relative=float(rise / abs(best.value)) if reading.positive else float("nan"),
+        share=float(rise / reading.drop) if reading.drop > 0 else float("inf"),
+        z=float(z),
+        trend_z=kendall_z(reading.y[reading.best_index :]),
+        kept=float(min(rise / peak, 1.0)) if peak > 0 else 0.0,
+        late_z=kendall_z(late),
+        after=len(after) / k,
+        bins_after=len(after) - 1,
+    )
+
+
+def kendall_z(y: Floats) -> float:
+    """Mann-Kendall trend z-score of up to a few hundred values; 0 with fewer than three.
+
+    >>> kendall_z(np.arange(5.0)) > 2
+    True
+    """
+    n = len(y)
+    if n < 3:
+        return 0.0
+    s = float(np.sign(y[None, :] - y[:, None])[np.triu_indices(n, 1)].sum())
+    var = n * (n - 1) * (2 * n + 5) / 18.0
+    return (s - np.sign(s)) / float(np.sqrt(var))
+
+
+@dataclass(frozen=True, slots=True)
+class Fall:
+    """How the curve falls over a stretch.
+
+    Attributes:
+        drop: level at the start of the stretch minus level at its end.
+        relative: drop over the start level; NaN where values are not all positive.
+        z: the drop in standard errors.
+        trend_z: Mann-Kendall z over the stretch (below 0: falling).
+        slope: Theil-Sen slope per bin.
+    """
+
+    drop: float
+    relative: float
+    z: float
+    trend_z: float
+    slope: float
+
+
+def fall(reading: Reading, first: int = 0, last: int | None = None) -> Fall | None:
+    """Measure the fall between bins ``first`` and ``last`` (excluded); None with fewer than four bins."""
+    last = len(reading) if last is None else last
+    count = last - first
+    if count < 4:
+        return None
+    edge = max(1, min(count // 3, max(2, count // 8)))
+    head, tail = reading.window(first, first + edge), reading.window(last - edge, last)
+    floor = _FLOOR * (abs(head.value) if reading.positive else reading.drop)
+    se = float(np.hypot(max(head.se, floor), max(tail.se, floor)))
+    drop = head.value - tail.value
+    part = reading.y[first:last]
+    return Fall(
+        drop=float(drop),
+        relative=float(drop / abs(head.value)) if reading.positive and head.value else float("nan"),
+        z=float(drop / se) if se > 0 else float(np.sign(drop) * np.inf if drop else 0.0),
+        trend_z=kendall_z(part),
+        slope=median_slope(part),
+    )
+
+
+def median_slope(y: Floats) -> float:
+    """Theil-Sen slope per index: the median of all pairwise slopes.
+
+    >>> median_slope(np.array([0.0, 1.0, 2.0, 30.0, 4.0]))
+    1.0
+    """
+    if len(y) < 2:
+        return 0.0
+    i, j = np.triu_indices(len(y), 1)
+    return float(np.median((y[j] - y[i]) / (j - i)))
+
+
+@dataclass(frozen=True, slots=True)
+class Stall:
+    """The level stretch at the end of the curve.
+
+    Attributes:
+        onset_index, onset_step: where it begins: from there the curve lies within noise of its end level.
+        share: its share of the bins.
+        relative_fall: share of the start level that was lost before; NaN where values are not all positive.
+    """
+
+    onset_index: int
+    onset_step: int
+    share: float
+    relative_fall: float
+
+
+def stall(reading: Reading) -> Stall | None:
+    """The longest final stretch without a significant fall; None with fewer than eight bins."""
+    k = len(reading)
+    if k < 8:
+        return None
+    onset = k
+    for start in range(k - 6, -1, -max(1, k // 32)):
+        part = fall(reading, start)
+        if part is None or (part.z > 3.0 and part.trend_z < -2.5):
+            break
+        onset = start
+    if onset == k:
+        return None
+    base = reading.start.value
+    lost = (base - reading.end.value) / abs(base) if reading.positive and base else float("nan")
+    return Stall(onset, int(reading.steps[onset]), (k - onset) / k, float(lost))
+
+
+def straightness(reading: Reading) -> float:
+    """Slope of the last third over the mean slope of the whole curve: 1 for a straight line, near 0 for a levelled one.
+
+    NaN with fewer than nine bins or when the curve does not fall.
+    """
+    k = len(reading)
+    if k < 9:
+        return float("nan")
+    whole = median_slope(reading.y)
+    overall = (reading.end.value - reading.start.value) / (k - 1)
+    if whole >= 0 or overall >= 0:
+        return float("nan")
+    return median_slope(reading.y[-(k // 3) :]) / overall
