@@ -48,10 +48,11 @@ def compare(
 
         print_comparison(result, make_console())
     if output is not None:
+        from lossdoctor.render.canvas import save_figure
         from lossdoctor.render.compare import plot_comparison
 
         with replacing(output) as scratch:
-            plot_comparison(histories, result).savefig(scratch, dpi=300)
+            save_figure(plot_comparison(histories, result), scratch)
         remark(f"wrote {output}")
     if result.winner is None and result.p_value is None:
         raise typer.Exit(2)

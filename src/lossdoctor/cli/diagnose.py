@@ -85,6 +85,8 @@ def diagnose(
     missing = [p for p in paths if _is_local(p) and not os.path.exists(p)]
     with progress("reading") as told:
         found = scan(paths, metrics=settings.metrics, context=given, progress=told)
+    for note in found.notes:
+        remark(note)
     if not found.histories:
         raise typer.Exit(_nothing(paths, found))
     with progress("judging") as told:

@@ -12,7 +12,7 @@ def explain(
 ) -> None:
     """Explain a finding: what it sees, why it matters, when it is wrong, and what to try."""
     from lossdoctor.cli.pages import rule_doc
-    from lossdoctor.cli.settings import find_rule
+    from lossdoctor.cli.settings import rule_named
     from lossdoctor.render.text import make_console, print_rule
 
-    print_rule(rule_doc(find_rule(rule)), make_console())
+    print_rule(rule_doc(rule_named(rule)), make_console())

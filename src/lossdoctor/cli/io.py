@@ -11,6 +11,8 @@ from pathlib import Path
 from lossdoctor.core.errors import UsageError
 from lossdoctor.render.escape import visible
 
+Progress = Callable[[int, int, str], None]
+
 
 def fail(message: str) -> None:
     """One error on standard error."""
@@ -93,29 +95,29 @@ def say(content: str | bytes) -> None:
 
 
 @contextmanager
-def progress(what: str) -> Iterator[Callable[[str], None] | None]:
+def progress(what: str) -> Iterator[Progress | None]:
     """A one-line progress on standard error while the block runs; None (no progress) where that is no terminal.
 
-    The block calls it with what it is at; it draws at most ten times a second.
+    The block calls it with how many are done, how many there are, and what it is at; it draws ten times a second.
     """
     if not sys.stderr.isatty():
         yield None
         return
     import time
 
-    state = {"count": 0, "drawn": 0.0}
+    drawn = began = time.monotonic()
 
-    def step(name: str) -> None:
-        state["count"] += 1
+    def step(done: int, total: int, name: str) -> None:
+        nonlocal drawn
         now = time.monotonic()
-        if now - state["drawn"] > 0.1:
-            state["drawn"] = now
-            sys.stderr.write(f"\r\x1b[K{what} {int(state['count']):,}  {visible(name)[-60:]}")
+        if now - drawn > 0.1:
+            drawn = now
+            sys.stderr.write(f"\r\x1b[K{what} {done:,} of {total:,}  {visible(name)[-50:]}")
             sys.stderr.flush()
 
     try:
         yield step
     finally:
-        if state["drawn"]:
+        if drawn != began:
             sys.stderr.write("\r\x1b[K")
             sys.stderr.flush()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import TYPE_CHECKING
 
 from lossdoctor.core.report import RuleDoc
@@ -15,27 +14,16 @@ if TYPE_CHECKING:
 
 def rule_doc(rule: Rule) -> RuleDoc:
     """The rule's docstring taken apart at its fixed headings; its first paragraph is the summary."""
-    from lossdoctor.rules.base import SECTIONS
+    from lossdoctor.rules import sections
 
-    parts: dict[str, list[str]] = {"": []}
-    current = ""
-    for line in (inspect.getdoc(type(rule)) or "").splitlines():
-        heading = line.strip().rstrip(":").strip("*#= ")
-        if heading in SECTIONS:
-            current = heading
-            parts[current] = []
-        elif line.strip() and not line.strip().strip("-=~"):  # an underline
-            continue
-        else:
-            parts[current].append(line)
-    text = {title: inspect.cleandoc("\n".join(lines)) for title, lines in parts.items()}
-    summary = " ".join(text.pop("").split("\n\n")[0].split())
+    told = sections(rule)
+    summary = " ".join(told.pop("Summary", "").split("\n\n")[0].split())
     return RuleDoc(
         code=rule.code,
         name=rule.name,
         severity=rule.severity,
         summary=summary,
-        sections={title: text[title] for title in SECTIONS if title in text},
+        sections=told,
         options=rule.options,
         needs=rule.needs,
         preview=rule.preview,

@@ -32,5 +32,5 @@ def plot(
     history = read_one(path, run, metric)
     diagnosis = history.diagnose()
     with replacing(output) as scratch:
-        save_picture(diagnosis, scratch, dpi=dpi)
+        save_picture(history, scratch, diagnosis, dpi=dpi)
     remark(f"wrote {output}")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from lossdoctor.cli.io import Progress
 from lossdoctor.core.history import TrainingHistory
 
 if TYPE_CHECKING:
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
 SERIAL_RUNS = 200
 _MOST_JOBS = 16
 _NOTHING = TrainingHistory()
-
-Progress = Callable[[str], None]
 
 
 def diagnose_all(
@@ -44,9 +43,9 @@ def _serial(
     from lossdoctor.engine import diagnose
 
     out = []
-    for history in histories:
+    for done, history in enumerate(histories):
         if progress is not None:
-            progress(history.path or history.name)
+            progress(done, len(histories), history.path or history.name)
         out.append(diagnose(history, context=context, settings=settings))
     return out
 
@@ -74,8 +73,7 @@ def _parallel(
                 # The runs stay here: only findings travel back.
                 out += [replace(d, history=h) for d, h in zip(judged, chunk, strict=True)]
                 if progress is not None:
-                    for history in chunk:
-                        progress(history.path or history.name)
+                    progress(len(out), len(histories), chunk[-1].path or chunk[-1].name)
     except BrokenProcessPool:  # a worker was killed (out of memory, say): do the rest here, one by one
         out += _serial(histories[len(out) :], context, settings, progress)
     return out

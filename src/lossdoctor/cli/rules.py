@@ -6,18 +6,20 @@ from typing import Annotated
 
 import typer
 
-from lossdoctor.cli.io import choose, say
+from lossdoctor.cli.io import choose, remark, say
 
 
 def rules(
     format: Annotated[str, typer.Option("--format", "-f", metavar="FORMAT", help="text or json.")] = "text",
 ) -> None:
     """List the rules: code, name, default severity, and what each sees."""
-    from lossdoctor.cli.pages import rule_doc
-    from lossdoctor.rules import all_rules
+    from lossdoctor.cli.pages import rule_docs
+    from lossdoctor.rules import plugin_errors
 
     format = choose("format", format, ("text", "json"))
-    docs = [rule_doc(r) for r in all_rules()]
+    docs = rule_docs()
+    for error in plugin_errors():
+        remark(error)
     if format == "json":
         from dataclasses import asdict
 

@@ -68,17 +68,15 @@ def codes(flag: str, given: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(out))
 
 
-def find_rule(word: str) -> Rule:
+def rule_named(word: str) -> Rule:
     """A rule by code or name; raises UsageError with the nearest one."""
-    from lossdoctor.rules import all_rules
+    from lossdoctor.rules import all_rules, find_rule
 
-    rules = all_rules()
-    wanted = word.strip().lower().replace("_", "-")
-    for rule in rules:
-        if wanted in (rule.code.lower(), rule.name):
-            return rule
-    close = nearest(wanted, [*(r.code for r in rules), *(r.name for r in rules)])
-    raise UsageError(f"no rule {word!r}{close}; `lossdoctor rules` lists them")
+    rule = find_rule(word.replace("_", "-"))
+    if rule is None:
+        names = [*(r.code for r in all_rules()), *(r.name for r in all_rules())]
+        raise UsageError(f"no rule {word!r}{nearest(word, names)}; `lossdoctor rules` lists them")
+    return rule
 
 
 def check_roles(metrics: Mapping[str, str]) -> None:
