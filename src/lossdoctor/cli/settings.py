@@ -32,18 +32,21 @@ def effective_settings(
         UsageError: an unknown code, role, context key or severity; two roles on one metric; a broken settings file.
     """
     from lossdoctor.engine import load_settings
+    from lossdoctor.engine.settings import chosen_rules
 
     settings = load_settings(config)
     check_roles(metrics)
     check_context(context)
-    return replace(
+    chosen = replace(
         settings,
-        select=codes("--select", select) or settings.select,
-        ignore=(*settings.ignore, *codes("--ignore", ignore)),
+        select=_words(select) or settings.select,
+        ignore=(*settings.ignore, *_words(ignore)),
         metrics={**settings.metrics, **metrics},
         context={**settings.context, **context},
         fail_on=choose("severity for --fail-on", fail_on, FAIL_ON) if fail_on is not None else settings.fail_on,
     )
+    chosen_rules(chosen)  # an unknown code is told before anything is read
+    return chosen
 
 
 def run_context(settings: Settings) -> RunContext | None:
@@ -51,21 +54,9 @@ def run_context(settings: Settings) -> RunContext | None:
     return RunContext.from_pairs(settings.context) if settings.context else None
 
 
-def codes(flag: str, given: Iterable[str]) -> tuple[str, ...]:
-    """Codes, names and prefixes (comma-separated or repeated) as codes and prefixes that exist."""
-    from lossdoctor.rules import all_rules
-
-    by_name = {r.name: r.code for r in all_rules()}
-    known = tuple(by_name.values())
-    out: list[str] = []
-    for word in (w.strip() for part in given for w in part.split(",")):
-        code = by_name.get(word.lower().replace("_", "-"), word.upper())
-        if word and not any(c.startswith(code) for c in known):
-            close = nearest(word, (*known, *by_name))
-            raise UsageError(f"{flag}: no rule {word!r}{close}; `lossdoctor rules` lists them")
-        if word:
-            out.append(code)
-    return tuple(dict.fromkeys(out))
+def _words(given: Iterable[str]) -> tuple[str, ...]:
+    """Comma-separated and repeated words as one tuple."""
+    return tuple(dict.fromkeys(w.strip() for part in given for w in part.split(",") if w.strip()))
 
 
 def rule_named(word: str) -> Rule:
