@@ -134,4 +134,4 @@ def characters(seed: int, length: int = 32) -> Splits:
     usable = (len(codes) - 1 - offset) // length * length
     x = torch.from_numpy(codes[offset : offset + usable].reshape(-1, length))
     y = torch.from_numpy(codes[offset + 1 : offset + 1 + usable].reshape(-1, length))
-    return _split(x, y, seed, (int(0.8 * len(x)), min(400, int(0.1 * len(x)))))
+    return _split(x, y, seed, (int(0.9 * len(x)), 300))

@@ -1,8 +1,8 @@
 """Where the learning rates in ``tasks.SPECS`` come from: ``python -m benchmarks.clinic.tune [TASK…]``.
 
 For each task and optimizer a grid of half decades at constant rate and the task's own budget; printed are the mean
-validation loss over the last tenth, its best, and how rough the training loss is at the end. The rate chosen is the largest that is still smooth
-and within a few per cent of the best.
+validation loss over the last tenth, its best, and how rough the training loss is at the end. The rate chosen is the
+largest that is still smooth and within a few per cent of the best.
 """
 
 from __future__ import annotations

@@ -1,0 +1,92 @@
+"""What a fault is: a change of the configuration, and hooks into the data, the model and the loop."""
+
+# ruff: noqa: ARG002, B027 -- hooks have one signature, whether or not a fault needs all of it
+from __future__ import annotations
+
+import abc
+from typing import TYPE_CHECKING, ClassVar
+
+from numpy.random import Generator
+from torch import Tensor
+
+from benchmarks.clinic import tasks
+from benchmarks.clinic.config import Config
+
+if TYPE_CHECKING:
+    from benchmarks.clinic.train import Loop
+
+DISCRETE_INPUTS = "language"  # kind of tasks whose inputs are codes and cannot be scaled
+
+
+class Fault(abc.ABC):
+    """One way in which a training goes wrong.
+
+    Attributes:
+        name: as in the index of the corpus.
+        codes: findings of which any one is a right answer.
+        alarm: whether a visible case deserves a status of warning or critical; else a remark is enough.
+        kinds: the kinds of tasks it applies to; empty for all.
+        spoils_validation: the logged validation data is not to be trusted, only the hidden test data.
+        clears_gradients: the loop calls ``zero_grad``.
+        needs_validation: without a logged validation loss nobody can see it.
+    """
+
+    name: ClassVar[str]
+    codes: ClassVar[frozenset[str]]
+    alarm: ClassVar[bool] = True
+    kinds: ClassVar[tuple[str, ...]] = ()
+    spoils_validation: ClassVar[bool] = False
+    clears_gradients: ClassVar[bool] = True
+    needs_validation: ClassVar[bool] = False
+
+    def fits(self, config: Config) -> bool:
+        """Whether this healthy run can be given the fault."""
+        if config.variant or (self.needs_validation and config.val_every < 0):
+            return False
+        return not self.kinds or tasks.SPECS[config.task].kind in self.kinds
+
+    @abc.abstractmethod
+    def configure(self, config: Config, rng: Generator) -> Config:
+        """The sick configuration of a healthy one."""
+
+    def prepare(self, loop: Loop) -> None:
+        """Change the task's data or model before the loop is set up."""
+
+    def ready(self, loop: Loop) -> None:
+        """Change what is set up, before the first step."""
+
+    def batch(self, loop: Loop, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """The batch that the step really sees."""
+        return x, y
+
+    def learning_rate(self, loop: Loop, lr: float) -> float:
+        """The learning rate that the step really uses (and logs)."""
+        return lr
+
+    def updates(self, loop: Loop) -> bool:
+        """Whether the optimizer steps."""
+        return True
+
+    def after_step(self, loop: Loop) -> None:
+        """Whatever happens after a step has been logged."""
+
+
+class Healthy(Fault):
+    """No fault at all."""
+
+    name = "healthy"
+    codes = frozenset()
+    alarm = False
+
+    def configure(self, config: Config, rng: Generator) -> Config:
+        return config
+
+
+def middle(config: Config, rng: Generator, low: float = 0.3, high: float = 0.8) -> int:
+    """A step somewhere in the run."""
+    return max(2, int(rng.uniform(low, high) * config.end))
+
+
+def codes(text: str) -> frozenset[str]:
+    """``"101 102"`` -> the set of LD101 and LD102."""
+    return frozenset(f"LD{c}" for c in text.split())

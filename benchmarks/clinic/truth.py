@@ -1,0 +1,132 @@
+"""What is true of a run, told from data that no detector sees: did it learn, did it get worse, is it level?"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.clinic.tasks import SPECS
+from benchmarks.clinic.train import Run
+
+# A healthy run may end this much above its best held-out loss, as a share of the level and of what was learned.
+RISE_OF_LEVEL = 0.05
+RISE_OF_DROP = 0.02
+STILL_FALLING = 0.03  # share of the drop gained in the last eighth
+UNLEARNED = 0.15  # share of the way from the untrained to the good loss that may be missing
+WORSE = 0.10  # the least loss in quality, against the twin, that counts as a visible effect
+
+
+@dataclass(frozen=True)
+class Truth:
+    """Facts about a run; losses are held-out ones, in evaluation mode.
+
+    Attributes:
+        finite: no logged loss is NaN or infinite.
+        initial, final, best: held-out loss before training, over the last eighth, and at the best (smoothed) point.
+        best_step: where the best point lies, on the log's axis.
+        rise: (final − best) as a share of the drop; ``rise_level`` of the level (positive losses only, else 0).
+        tail: how much of the drop was still gained between the last eighth and the one before.
+        final_train: clean training loss over the last eighth.
+        flaw: why the run may not be called healthy: ``"nonfinite"``, ``"not learned"``, ``"rose"``, ``"falling"``;
+            empty when it may.
+    """
+
+    finite: bool
+    initial: float
+    final: float
+    best: float
+    best_step: int
+    rise: float
+    rise_level: float
+    tail: float
+    final_train: float
+    flaw: str
+
+    @property
+    def verified(self) -> bool:
+        """Whether a run without a fault may be called healthy."""
+        return not self.flaw
+
+
+def _smooth(values: NDArray[np.float64], width: int = 5) -> NDArray[np.float64]:
+    """Centred running mean; the ends use what there is."""
+    half = width // 2
+    return np.array([values[max(0, i - half) : i + half + 1].mean() for i in range(len(values))])
+
+
+def assess(run: Run) -> Truth:
+    """The facts about one run."""
+    test = np.array([t["test"] for t in run.truth])
+    train = np.array([t["train"] for t in run.truth])
+    logged = np.array([v for row in run.rows for k, v in row.items() if k in ("loss", "val_loss")])
+    finite = bool(np.isfinite(logged).all() and np.isfinite(test).all() and np.isfinite(train).all())
+    eighth = max(1, len(test) // 8)
+    final = float(test[-eighth:].mean())
+    smooth = _smooth(np.where(np.isfinite(test), test, np.inf))
+    at = int(np.argmin(smooth))
+    best = float(smooth[at])
+    drop = max(run.initial - best, 1e-12)
+    rise = (final - best) / drop
+    level = (final - best) / best if best > 0 else 0.0
+    tail = (float(test[-2 * eighth : -eighth].mean()) - final) / drop if len(test) >= 2 * eighth else math.nan
+    good = SPECS[run.config.task].good
+    flaw = ""
+    if not finite:
+        flaw = "nonfinite"
+    elif final > good + UNLEARNED * (run.initial - good):
+        flaw = "not learned"
+    elif rise > RISE_OF_DROP or (level > RISE_OF_LEVEL and rise > 0.002):
+        flaw = "rose"
+    elif tail > STILL_FALLING:
+        flaw = "falling"
+    return Truth(
+        finite=finite,
+        initial=run.initial,
+        final=final,
+        best=best,
+        best_step=int(run.truth[at]["step"]),
+        rise=rise,
+        rise_level=level,
+        tail=tail,
+        final_train=float(train[-eighth:].mean()),
+        flaw=flaw,
+    )
+
+
+def compare(sick: Run, twin: Run) -> dict[str, object]:
+    """A sick run against its healthy twin: ``visible``, ``outcome`` in a word, and by how much it is worse."""
+    s, t = assess(sick), assess(twin)
+    if not s.finite:
+        return {"visible": True, "outcome": "nonfinite", "worse_level": None, "worse_drop": None}
+    drop = max(t.initial - t.final, 1e-12)
+    worse_drop = max(s.final - t.final, s.final_train - t.final_train) / drop
+    worse_level = worse_drop
+    if t.final > 0 and t.final_train > 0:
+        worse_level = max(s.final / t.final, s.final_train / t.final_train) - 1.0
+    losses = np.array([row["loss"] for row in sick.rows if "loss" in row])
+    outcome = "none"
+    if s.final_train > s.initial * (1 if s.initial > 0 else -1) + drop:
+        outcome = "diverged"
+    elif s.rise > RISE_OF_DROP and s.rise_level > 2 * RISE_OF_LEVEL and s.final_train <= t.final_train + 0.05 * drop:
+        outcome = "overfitted"
+    elif s.initial - s.final < 0.05 * drop:
+        outcome = "nothing learned"
+    elif worse_level >= WORSE and worse_drop >= 0.01:
+        outcome = "worse"
+    elif _spiked(losses):
+        outcome = "spiked"
+    return {"visible": outcome != "none", "outcome": outcome, "worse_level": worse_level, "worse_drop": worse_drop}
+
+
+def _spiked(losses: NDArray[np.float64]) -> bool:
+    """Whether a logged loss stands far out of its 20 neighbours: 8 robust deviations."""
+    for i in range(10, len(losses)):
+        near = np.delete(losses[max(0, i - 10) : i + 11], min(i, 10))
+        middle = float(np.median(near))
+        spread = 1.4826 * float(np.median(np.abs(near - middle))) + 1e-12
+        if losses[i] - middle > 8.0 * spread:
+            return True
+    return False
