@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,7 +62,7 @@ class Line:
         ``centred`` averages it with the same taken backwards, which does not lag behind the curve: for pictures.
         """
         forward = _ema(self.means, factor)
-        return (forward + _ema(self.means[::-1], factor)[::-1]) / 2 if centred else forward
+        return forward / 2 + _ema(self.means[::-1], factor)[::-1] / 2 if centred else forward
 
     def factor(self) -> float:
         """How strongly to smooth by default: about a fortieth of the line, not at all when it is short."""
@@ -211,25 +210,36 @@ def minmax(values: Values, limit: int) -> NDArray[np.int64]:
     n = len(values)
     if n <= limit:
         return np.arange(n)
-    bounds = _bounds(n, max(1, (limit - 2) // 2))
-    low = np.array([a + int(np.argmin(values[a:b])) for a, b in pairwise(bounds)])
-    high = np.array([a + int(np.argmax(values[a:b])) for a, b in pairwise(bounds)])
-    return np.unique(np.concatenate([[0, n - 1], low, high])).astype(np.int64)
+    size = _bucket(n, limit)
+    whole = n // size * size
+    table = values[:whole].reshape(-1, size)
+    base = np.arange(0, whole, size)
+    found = [np.array([0, n - 1]), base + table.argmin(axis=1), base + table.argmax(axis=1)]
+    if whole < n:
+        found.append(whole + np.array([int(values[whole:].argmin()), int(values[whole:].argmax())]))
+    return np.unique(np.concatenate(found)).astype(np.int64)
 
 
-def _bounds(n: int, buckets: int) -> NDArray[np.int64]:
-    return np.linspace(0, n, min(buckets, n) + 1).astype(np.int64)
+def _bucket(n: int, limit: int) -> int:
+    """Points per bucket, so that two points of each and both ends stay within the limit."""
+    return math.ceil(n / max(1, (limit - 2) // 2))
 
 
 def _reduced(steps: Steps, values: Values, limit: int) -> tuple[tuple[Steps, Values], tuple[Steps, Values]]:
-    if len(values) <= limit:
+    """The extremes, and the means of the buckets at their middle steps."""
+    n = len(values)
+    if n <= limit:
         return (steps, values), (steps, values)
     index = minmax(values, limit)
-    bounds = _bounds(len(values), max(1, (limit - 2) // 2))
-    counts = np.diff(bounds)
-    # Halved before summing: the sum of two values near the largest double would overflow.
-    means = np.add.reduceat(values / counts.max(), bounds[:-1]) / counts * counts.max()
-    return (steps[index], values[index]), (steps[bounds[1:] - 1], means)
+    size = _bucket(n, limit)
+    whole = n // size * size
+    # Divided before summing: the sum of two values near the largest double would overflow.
+    means = (values[:whole].reshape(-1, size) / size).sum(axis=1)
+    middles = steps[np.arange(0, whole, size) + size // 2]
+    if whole < n:
+        means = np.append(means, (values[whole:] / (n - whole)).sum())
+        middles = np.append(middles, steps[whole + (n - whole) // 2])
+    return (steps[index], values[index]), (middles, means)
 
 
 def _with_gaps(parts: Sequence[tuple[Steps, Values]]) -> tuple[Steps, Values]:
