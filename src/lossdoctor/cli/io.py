@@ -70,6 +70,8 @@ def replacing(path: str) -> Iterator[Path]:
     target = Path(path)
     if target.is_dir():
         raise UsageError(f"{path}: cannot be written (it is a folder); name a file in it")
+    if not target.parent.is_dir():
+        raise UsageError(f"{path}: cannot be written (there is no folder {target.parent}); make it first")
     direct = target.exists() and not target.is_file()
     scratch = target if direct else target.with_name(f".{target.stem}.{os.getpid()}{target.suffix}")
     try:
@@ -80,7 +82,7 @@ def replacing(path: str) -> Iterator[Path]:
         if isinstance(error, BrokenPipeError):
             raise
         reason = error.strerror or str(error)
-        raise UsageError(f"{path}: cannot be written ({reason}); check that the folder exists and is yours") from None
+        raise UsageError(f"{path}: cannot be written ({reason}); check the folder's permissions") from None
     finally:
         if not direct:
             with suppress(OSError):
