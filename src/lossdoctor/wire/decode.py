@@ -1,4 +1,4 @@
-"""From the bytes of an event file to its scalars, piece by piece: memory stays bounded, a growing file can be followed."""
+"""From the bytes of an event file to its scalars, piece by piece: bounded memory, and a growing file can be followed."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ MOST_TAGS = 20_000
 WINDOW = 8 << 20
 _LONG_RECORD = 64 << 20  # no scalar is this long: its CRC is checked on the way, it is never held in memory
 _MOST_CONTENTS = 64
+_LONGEST_CONTENT = 1 << 18
 _MOST_DAMAGE = 1000  # damaged places after which the rest of the file is not believed
 
 
@@ -50,10 +51,13 @@ class EventLog:
         series: tag -> points, in the order in which the tags first appear.
         plugins: tag -> the plugin that its first event names.
         others: what else was seen -> how often ("image", "graph", …).
-        contents: tag -> plugin content of values that are not scalars (the hparams), a few only.
-        sessions: (status, step, wall time, offset) of session events.
-        records: how many records were read; ``size``: how many bytes were looked at.
-        dropped_tags: how many points were left out because there were too many tags.
+        contents: tag -> what the hparams plugin wrote, or a text; the first of a tag, and a few only.
+        sessions: (status, step, wall time) of session events.
+        damage: what could not be read.
+        file_version: as the first record says.
+        first_wall_time: the earliest wall time, seconds since the epoch.
+        records: how many records were found; ``size``: how many bytes were looked at.
+        dropped_points: how many points were left out because there were too many tags.
     """
 
     series: dict[str, Series] = field(default_factory=dict)
@@ -215,7 +219,12 @@ class EventDecoder:
             self._take_single(data, row, int(starts[row]), int(lengths[row]), loose)
         for tag, points in loose.items():
             order, steps, values, times = zip(*points, strict=True)
-            chunk = (np.array(order, dtype=np.int64), np.array(steps, dtype=np.int64), np.array(values), np.array(times))
+            chunk = (
+                np.array(order, dtype=np.int64),
+                np.array(steps, dtype=np.int64),
+                np.array(values),
+                np.array(times),
+            )
             found.setdefault(tag, []).append(chunk)
         self._store(found)
 
@@ -260,8 +269,9 @@ class EventDecoder:
             self.log.plugins.setdefault(value.tag, value.plugin)
         if value.kind != "scalar":
             self._count(value.kind or "empty value")
-            if value.content and len(self.log.contents) < _MOST_CONTENTS and value.plugin == "hparams":
-                self.log.contents.setdefault(value.tag, value.content)
+            kept = value.content if value.plugin == "hparams" else value.text
+            if kept and len(self.log.contents) < _MOST_CONTENTS and len(kept) <= _LONGEST_CONTENT:
+                self.log.contents.setdefault(value.tag, kept)
 
     def _saw_time(self, time: float) -> None:
         if time > 0 and (self.log.first_wall_time is None or time < self.log.first_wall_time):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Mapping
 from functools import lru_cache
@@ -42,7 +43,8 @@ def scalars_record(row: Mapping[str, float], step: int, wall_time: float) -> byt
     """
     values = []
     for tag, value in row.items():
-        if value != value or value in (float("inf"), float("-inf")) or _is_float32(value):
+        value = float(value)
+        if not math.isfinite(value) or _is_float32(value):
             values.append(_simple_prefix(tag) + _FLOAT.pack(value))
         else:
             before, after = _tensor_parts(tag)

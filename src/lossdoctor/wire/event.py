@@ -21,7 +21,7 @@ from lossdoctor.wire.proto import (
     read_varint,
     signed,
 )
-from lossdoctor.wire.tensor import Hole, decode, scalar_of_tensor
+from lossdoctor.wire.tensor import Hole, decode, scalar_of_tensor, string_of_tensor
 
 # Summary.Value fields that carry something other than a number.
 _OTHER_VALUES = {3: "histogram", 4: "image", 5: "histogram", 6: "audio"}
@@ -46,13 +46,17 @@ _PLUGIN_KINDS = {
 
 @dataclass(slots=True)
 class Value:
-    """One value of a summary. ``kind`` is ``"scalar"`` when ``number`` holds it; ``hole`` says where it lies."""
+    """One value of a summary. ``kind`` is ``"scalar"`` when ``number`` holds it; ``hole`` says where it lies.
+
+    ``content`` is what the plugin put into the metadata, ``text`` the first string of a string tensor.
+    """
 
     tag: str = ""
     kind: str = ""
     number: float = 0.0
     plugin: str = ""
     content: bytes = b""
+    text: bytes = b""
     hole: Hole | None = None
 
 
@@ -131,6 +135,8 @@ def _parse_value(data: bytes, start: int, stop: int, event: Event) -> Value:
         elif number == 8 and wire == BYTES:
             found, value.hole = scalar_of_tensor(data, at, end)
             value.kind, value.number = ("tensor", 0.0) if found is None else ("scalar", found)
+            if found is None:
+                value.text = string_of_tensor(data, at, end)
             seen += 1
         elif number == 9 and wire == BYTES:
             _parse_metadata(data, at, end, value)

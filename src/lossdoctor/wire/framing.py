@@ -29,9 +29,7 @@ def frame_record(content: bytes) -> bytes:
     True
     """
     length = struct.pack("<Q", len(content))
-    return b"".join(
-        (length, struct.pack("<I", masked_crc(length)), content, struct.pack("<I", masked_crc(content)))
-    )
+    return b"".join((length, struct.pack("<I", masked_crc(length)), content, struct.pack("<I", masked_crc(content))))
 
 
 def header_is_valid(data: bytes | memoryview, at: int) -> bool:
@@ -167,7 +165,8 @@ def _header_candidates(piece: NDArray[np.uint8]) -> NDArray[np.int64]:
     crc = np.full(len(at), crc32c(bytes(8)), dtype=np.uint32)
     for i in range(4):
         crc ^= byte_table(7 - i)[piece[at + i]]
-    return at[masked_array(crc) == halves[at + 8]]
+    valid: NDArray[np.int64] = at[masked_array(crc) == halves[at + 8]]
+    return valid
 
 
 def bad_headers(data: bytes, starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> int | None:

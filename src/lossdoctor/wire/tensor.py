@@ -1,6 +1,6 @@
 """Scalars in protobuf tensors, and holes: where a number lies in a record and how its bytes are read.
 
-Every decoding exists twice, for one record (:func:`decode`) and for many (:func:`decode_rows`); a test holds them equal.
+Each decoding is here twice, for one record (:func:`decode`) and for many (:func:`decode_rows`); a test holds them equal.
 """
 
 from __future__ import annotations
@@ -84,6 +84,14 @@ def scalar_of_tensor(data: bytes, start: int, stop: int) -> tuple[float | None, 
     return (decode(data, holes[0]), holes[0]) if holes else (0.0, None)
 
 
+def string_of_tensor(data: bytes, start: int, stop: int, most: int = 1 << 18) -> bytes:
+    """The first string of a string tensor (empty when there is none), if it has at most ``most`` bytes."""
+    for number, wire, at, end in fields(data, start, stop):
+        if number == 8 and wire == BYTES:
+            return data[at:end] if end - at <= most else b""
+    return b""
+
+
 def _elements(data: bytes, start: int, stop: int) -> int:
     count = 1
     for number, wire, at, end in fields(data, start, stop):
@@ -105,7 +113,7 @@ def _items(data: bytes, wire: int, start: int, stop: int, encoding: str) -> list
         return [Hole(start, width, encoding)] if width == stop - start else []
     if wire == VARINT:
         return [] if width else [Hole(start, stop - start, encoding)]
-    out = []
+    out: list[Hole] = []
     while start < stop and len(out) < 2:
         end = start + width if width else read_varint(data, start, stop)[1]
         if end > stop:
@@ -147,11 +155,11 @@ def decode_rows(buffer: NDArray[np.uint8], starts: NDArray[np.int64], hole: Hole
     encoding = hole.encoding
     if encoding in _STRUCT:
         dtype = np.dtype(encoding)
-        return np.asarray(_unaligned(buffer, dtype)[at], dtype=np.float64)
+        return np.asarray(unaligned(buffer, dtype)[at], dtype=np.float64)
     if encoding == "bool1":
         return (buffer[at] != 0).astype(np.float64)
     if encoding == "bfloat2":
-        return (_unaligned(buffer, np.dtype("<u2"))[at].astype(np.uint32) << np.uint32(16)).view(np.float32).astype("f8")
+        return _bfloat16(unaligned(buffer, np.dtype("<u2"))[at])
     value = np.zeros(len(at), dtype=np.uint64)
     for i in range(hole.width):
         byte = buffer[at + i].astype(np.uint64)
@@ -165,14 +173,16 @@ def decode_rows(buffer: NDArray[np.uint8], starts: NDArray[np.int64], hole: Hole
     if encoding == "half":
         return value.astype(np.uint16).view(np.float16).astype(np.float64)
     if encoding == "bfloat16":
-        return (value.astype(np.uint32) << np.uint32(16)).view(np.float32).astype(np.float64)
+        return _bfloat16(value)
     return value.astype(np.uint32).astype(np.float64) if encoding == "uint32" else value.astype(np.float64)
 
 
-def _unaligned(buffer: NDArray[np.uint8], dtype: np.dtype[Any]) -> NDArray[Any]:
+def _bfloat16(bits: NDArray[Any]) -> NDArray[np.float64]:
+    """The upper half of a float32, with zeros below."""
+    return (bits.astype(np.uint32) << np.uint32(16)).view(np.float32).astype(np.float64)
+
+
+def unaligned(buffer: NDArray[np.uint8], dtype: np.dtype[Any]) -> NDArray[Any]:
     """The buffer seen as numbers that may begin at any byte (no copy)."""
     count = max(0, len(buffer) - dtype.itemsize + 1)
     return np.ndarray((count,), dtype, buffer=buffer.data, strides=(1,))
-
-
-unaligned = _unaligned
