@@ -88,9 +88,11 @@ class RunContext:
 
 def _number(key: str, value: Any, kind: type[int] | type[float]) -> int | float:
     try:
-        number = kind(float(value))
+        number = float(value)
     except (TypeError, ValueError, OverflowError):
         raise UsageError(f"context {key} must be a number, got {value!r}") from None
-    if number != number or number <= 0:
-        raise UsageError(f"context {key} must be above 0, got {value!r}")
-    return number
+    if not 0 < number < float("inf"):
+        raise UsageError(f"context {key} must be above 0 and finite, got {value!r}")
+    if kind is int and number % 1:
+        raise UsageError(f"context {key} must be a whole number, got {value!r}")
+    return kind(number)

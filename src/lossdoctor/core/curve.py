@@ -36,14 +36,17 @@ class Curve:
         values: Sequence[float] | NDArray[Any] | Iterable[float],
         times: Sequence[float] | NDArray[Any] | None = None,
     ) -> Curve:
-        """Build a curve from anything array-like; raises UsageError when the lengths differ.
+        """Build a curve from anything array-like; raises UsageError when the lengths differ or a step is not whole.
 
         >>> len(Curve.make([1, 2], [0.5, float("nan")]))
         2
         """
-        s = np.ascontiguousarray(np.asarray(steps), dtype=np.int64)
-        v = np.ascontiguousarray(np.asarray(values), dtype=np.float64)
-        t = None if times is None else np.ascontiguousarray(np.asarray(times), dtype=np.float64)
+        s = _whole(_array(steps))
+        try:
+            v = np.ascontiguousarray(_array(values), dtype=np.float64)
+            t = None if times is None else np.ascontiguousarray(_array(times), dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            raise UsageError(f"a curve's values and times must be numbers: {error}") from None
         if s.ndim != 1 or s.shape != v.shape or (t is not None and t.shape != s.shape):
             shapes = f"steps {s.shape}, values {v.shape}" + ("" if t is None else f", times {t.shape}")
             raise UsageError(f"a curve needs one-dimensional steps and values of one length, got {shapes}")
@@ -66,3 +69,21 @@ class Curve:
     def same_points(self, other: Curve) -> bool:
         """Whether both hold the same steps and values (NaN equals NaN)."""
         return np.array_equal(self.steps, other.steps) and np.array_equal(self.values, other.values, equal_nan=True)
+
+
+def _array(numbers: Any) -> NDArray[Any]:
+    """An array of anything array-like or iterable."""
+    return np.asarray(numbers if hasattr(numbers, "__len__") or hasattr(numbers, "__array__") else list(numbers))
+
+
+def _whole(steps: NDArray[Any]) -> Steps:
+    if steps.size == 0 or steps.dtype.kind in "iu":
+        return np.ascontiguousarray(steps, dtype=np.int64)
+    try:
+        numbers = np.asarray(steps, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"a curve's steps must be whole numbers: {error}") from None
+    wrong = ~np.isfinite(numbers) | (np.abs(numbers) >= 2.0**63) | (numbers % 1 != 0)
+    if wrong.any():
+        raise UsageError(f"a curve's steps must be whole numbers of 64 bits, got {steps[wrong].flat[0]}")
+    return np.ascontiguousarray(numbers, dtype=np.int64)

@@ -8,6 +8,12 @@ from functools import lru_cache
 
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _SEPARATORS = re.compile(r"[^A-Za-z0-9]+")
+_COMPONENTS = re.compile(r"[/.|]")
+_GLUED = re.compile(
+    r"(train|training|val|valid|validation|eval|test|dev)"
+    r"(loss|acc|accuracy|error|err|ppl|perplexity|mse|rmse|mae|auc|f1|iou|nll)"
+)
+_RATE = re.compile(r"lr\d*")
 
 TRAIN = frozenset({"train", "training", "tr", "trn", "learn", "fit"})
 VALIDATION = frozenset(
@@ -20,30 +26,18 @@ _QUALIFIERS = frozenset(
     | {"metrics", "metric", "optim", "losses", "history", "scalars", "dataloader", "idx", "raw", "final"}
 )
 # Bare names of losses that do not say "loss". Ordered by how much they are a training objective.
-_LOSS_WORDS = (
-    *("loss", "objective", "criterion", "nll", "logloss", "mlogloss", "ce", "bce", "xent", "crossentropy", "elbo"),
-    *("kl", "kld", "mse", "rmse", "mae", "l2", "l1", "huber", "hinge", "msle", "rmsle", "mape", "smape", "poisson"),
-    *(
-        "gamma",
-        "tweedie",
-        "quantile",
-        "bpb",
-        "bpc",
-        "ppl",
-        "perplexity",
-        "energy",
-        "error",
-        "merror",
-        "err",
-        "wer",
-        "cer",
-    ),
-)
-_LOSS_RANK = {word: i for i, word in enumerate(_LOSS_WORDS)}
+_LOSSES = """
+    loss objective criterion nll nloglik logloss mlogloss ce bce xent crossentropy multiclass elbo recon reconstruction
+    kl kld kullback mse rmse mae l2 l1 huber hinge msle rmsle mape smape mphe deviance poisson gamma tweedie quantile
+    bpb bpc ppl perplexity energy error merror err wer cer
+"""
+_LOSS_RANK = {word: i for i, word in enumerate(_LOSSES.split())}
 _NOT_LOSS = frozenset(
     {"scale", "scaler", "weight", "weights", "lambda", "coef", "coefficient", "time", "count", "num", "ratio", "lr"}
     | {"std", "var", "grad", "norm", "delta", "change", "improvement", "best", "min", "patience", "bad", "wd"}
 )
+# The machine's own figures: "gpu energy" is no objective.
+_MACHINE = frozenset({"gpu", "cpu", "system", "memory", "mem", "power", "consumed", "disk", "network", "io", "kwh"})
 _MAXIMISED = frozenset(
     {
         "acc",
@@ -53,21 +47,25 @@ _MAXIMISED = frozenset(
         "top5",
         "f1",
         "auc",
+        "aucpr",
         "auroc",
         "map",
         "map50",
         "ap",
-        "iou",
-        "miou",
-        "bleu",
-        "rouge",
+        "ap50",
+        "ap75",
     }
-    | {"ssim", "psnr", "r2", "precision", "recall", "reward", "return", "score", "dice", "kappa", "mcc", "ndcg", "mrr"}
+    | {"iou", "miou", "bleu", "rouge", "ssim", "psnr", "r2", "precision", "recall", "reward", "rewards", "return"}
+    | {"score", "dice", "kappa", "mcc", "ndcg", "mrr", "prec1", "prec5"}
 )
 _ADVERSARIAL = frozenset(
     {"gan", "adversarial", "adv", "generator", "discriminator", "critic", "actor", "policy", "disc", "entropy"}
 )
-_ACCURACY = frozenset({"acc", "accuracy", "top1"})
+_ACCURACY = frozenset({"acc", "accuracy", "top1", "prec1"})
+# With these words a value is about the learning rate, and not the rate itself.
+_NOT_RATE = frozenset({"momentum", "decay", "wd", "mult", "multiplier", "factor", "scale", "ratio", "loss"})
+# Statistics of the optimizer's state, which frameworks log per parameter beside the norms.
+_STATE = frozenset({"exp", "momentum", "update", "updates", "moment", "ema"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,45 +96,56 @@ def parse(text: str) -> Name:
     >>> parse("train/lr").kind
     'learning_rate'
     """
-    words = tokens(text)
-    split = _split_of(words)
+    components = [tokens(c) for c in _COMPONENTS.split(text)]
+    words = [w for c in components for w in c]
+    split = _split_of(components)
     body = tuple(w for w in words if w not in TRAIN and w not in VALIDATION and w not in TEST)
-    bare = tuple(w for w in body if w not in _QUALIFIERS and not w.isdigit()) or body or tuple(words)
-    role = _plain_role(body, text)
+    bare = tuple(dict.fromkeys(w for w in body if w not in _QUALIFIERS and not w.isdigit())) or body or tuple(words)
+    role = _plain_role(body)
     if role:
         return Name(text, split, bare, role)
-    kind, rank = _kind(bare)
+    kind, rank = _kind(bare, components)
     return Name(text, split, bare, kind, rank)
 
 
 def tokens(text: str) -> list[str]:
     """Lower-case words of a name, split at separators and camel case.
 
-    >>> tokens("train/CrossEntropyLoss")
-    ['train', 'cross', 'entropy', 'loss']
+    >>> tokens("train/CrossEntropyLoss"), tokens("valloss")
+    (['train', 'cross', 'entropy', 'loss'], ['val', 'loss'])
     """
-    return [w.lower() for part in _SEPARATORS.split(text) if part for w in _CAMEL.split(part)]
+    words = [w.lower() for part in _SEPARATORS.split(text) if part for w in _CAMEL.split(part)]
+    glued = ((w, _GLUED.fullmatch(w)) for w in words)
+    return [part for w, match in glued for part in (match.groups() if match else (w,))]
 
 
-def _split_of(words: list[str]) -> str:
-    """The split that the words name. Validation wins: "eval_train_loss" is a rare evaluation on training data."""
-    joined = set(words)
-    if joined & VALIDATION:
-        return "train" if words[0] in TRAIN else "val"
-    if joined & TEST:
-        return "test"
-    if joined & TRAIN:
-        return "train"
+def _split_of(components: list[list[str]]) -> str:
+    """The split of the last component that names one: ``train/val_loss`` is validation, whatever it is filed under.
+
+    Within a component validation wins, but for one that starts with training ("train_eval_loss" is an evaluation on
+    the training data).
+    """
+    for words in reversed(components):
+        joined = set(words)
+        if joined & VALIDATION or {"held", "out"} <= joined:
+            return "train" if words[0] in TRAIN else "val"
+        if joined & TEST:
+            return "test"
+        if joined & TRAIN:
+            return "train"
     return ""
 
 
-def _plain_role(body: tuple[str, ...], text: str) -> str:
+def _plain_role(body: tuple[str, ...]) -> str:
     words = set(body)
-    joined = "_".join(body)
+    joined = "_".join(dict.fromkeys(body))
     if "loss" in words and not words & {"scale", "scaler"}:
         return ""
-    if {"learning", "rate"} <= words or words & {"lr", "learningrate"}:
-        return "learning_rate"
+    rate = {"learning", "rate"} <= words or "learningrate" in words or any(_RATE.fullmatch(w) for w in words)
+    if rate:
+        return "other" if words & _NOT_RATE else "learning_rate"
+    if "norm" in words and words & _STATE:
+        return "other"
     if joined in ("gnorm", "gradnorm") or (words & {"grad", "gradient", "grads", "gradients"} and "norm" in words):
         per_layer = "weight" in words or "bias" in words or len(body) > 5
         return "layer_grad_norm" if per_layer else "grad_norm"
@@ -151,11 +160,11 @@ def _plain_role(body: tuple[str, ...], text: str) -> str:
     return ""
 
 
-def _kind(bare: tuple[str, ...]) -> tuple[str, int]:
+def _kind(bare: tuple[str, ...], components: list[list[str]]) -> tuple[str, int]:
     words = set(bare)
     is_loss = "loss" in words or any(w.endswith("loss") for w in bare)
     g_or_d = bool(words & {"g", "d", "gen", "dis"}) and is_loss
-    if (words & _ADVERSARIAL and not {"cross", "entropy"} <= words) or g_or_d:
+    if _is_adversarial(components) or g_or_d:
         return "adversarial", 0
     if words & _NOT_LOSS:
         return "other", 0
@@ -167,7 +176,19 @@ def _kind(bare: tuple[str, ...]) -> tuple[str, int]:
         return "accuracy", 0
     if words & _MAXIMISED:
         return "score", 0
+    if words & _MACHINE:
+        return "other", 0
+    if bare == ("multi", "class"):
+        return "loss", _LOSS_RANK["multiclass"]
     ranks = [_LOSS_RANK[w] for w in bare if w in _LOSS_RANK]
     if ranks and len(bare) <= 3:
         return "loss", min(ranks)
     return "other", 0
+
+
+def _is_adversarial(components: list[list[str]]) -> bool:
+    """Whether the metric, or a folder of just that name ("actor/loss", not "default_policy/loss"), is adversarial."""
+    last = set(components[-1])
+    return bool(last & _ADVERSARIAL and not {"cross", "entropy"} <= last) or any(
+        len(c) == 1 and c[0] in _ADVERSARIAL for c in components[:-1]
+    )

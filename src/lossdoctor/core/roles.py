@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -15,6 +16,8 @@ ROLES = (
     *("train_loss", "val_loss", "learning_rate", "grad_norm", "param_norm", "train_accuracy", "val_accuracy"),
     *("epoch", "loss_scale", "batch_size", "layer_grad_norm", "layer_param_norm"),
 )
+_XGBOOST = re.compile(r"validation_(\d+)[-/_]")
+_FEW = 8
 _SUMS = frozenset({"total", "overall", "sum", "all", "full", "combined"})
 
 
@@ -54,7 +57,7 @@ def map_roles(curves: Mapping[str, Curve], overrides: Mapping[str, str] | None =
     overrides = dict(overrides or {})
     check_overrides(curves, overrides)
     taken = set(overrides.values())
-    named = {n: parse(n) for n in curves if n not in taken and _has_points(curves[n])}
+    named = _without_train_in_disguise({n: parse(n) for n in curves if n not in taken and _has_points(curves[n])})
     train, train_aux = _train_losses(curves, named)
     if "train_loss" in overrides:
         train_aux = [n for n in [*train, *train_aux] if n not in taken]
@@ -98,20 +101,46 @@ def _has_points(curve: Curve) -> bool:
     return len(curve) > 0
 
 
+def _without_train_in_disguise(named: dict[str, Name]) -> dict[str, Name]:
+    """XGBoost's scikit-learn interface names the first evaluation set ``validation_0``: by habit, the training data.
+
+    So it is where a ``validation_1`` is there too and no name says train. (LightGBM's ``valid_0`` is none of this: it
+    calls the training data "training" by itself.)
+    """
+    places = {n: m.group(1) for n in named if (m := _XGBOOST.match(n))}
+    if not {"0", "1"} <= set(places.values()) or any(p.split == "train" for p in named.values()):
+        return named
+    return {n: replace(p, split="train") if places.get(n) == "0" else p for n, p in named.items()}
+
+
 def _train_losses(curves: Mapping[str, Curve], named: Mapping[str, Name]) -> tuple[list[str], list[str]]:
-    """The primary training loss and the auxiliary ones. A total goes before its terms, many points before few."""
+    """The primary training loss and the auxiliary ones. A total goes before its terms, many points before few.
+
+    A loss on the step axis of the validation goes before one that is not: per-step losses are sometimes logged for the
+    first hundred steps only, and Keras counts ``batch_loss`` in steps beside ``epoch_loss`` and validation in epochs.
+    """
     found = [n for n, p in named.items() if p.kind == "loss" and p.split in ("", "train")]
     if not found:
         return [], []
     most = max(len(curves[n]) for n in found)
-    val_bares = {p.bare for p in named.values() if p.kind == "loss" and p.split in ("val", "test")}
+    vals = [n for n, p in named.items() if p.kind == "loss" and p.split in ("val", "test")]
+    val_bares = {named[n].bare for n in vals}
+    last = max((int(curves[n].steps.max()) for n in vals if len(curves[n]) >= _FEW), default=0)
+
+    def off_axis(name: str) -> bool:
+        end = int(curves[name].steps.max())
+        return last > 0 and not (last <= 10 * end and end <= 10 * last)
+
+    others = any(len(curves[n]) >= _FEW and not off_axis(n) for n in found)
 
     def key(name: str) -> tuple[float, ...]:
         p = named[name]
         scarce = len(curves[name]) * 20 < most or (len(curves[name]) == 1 and most > 1)
         plain = p.bare == ("loss",)
         total = bool(set(p.bare) & _SUMS)
-        return (scarce, p.rank, not (plain or total), p.bare not in val_bares, -len(curves[name]))
+        astray = others and off_axis(name)
+        again = "vs" in p.bare  # "lm loss vs samples": the same curve over another axis
+        return (astray, scarce, p.rank, again, not (plain or total), p.bare not in val_bares, -len(curves[name]))
 
     order = sorted(found, key=key)
     return order[:1], order[1:]
@@ -131,7 +160,8 @@ def _val_losses(
         same = target is not None and _same_quantity(target, p)
         scarce = len(curves[name]) * 20 < most
         plain = p.bare == ("loss",) or bool(set(p.bare) & _SUMS)
-        return (scarce, p.split == "test", not same, p.rank, not plain, -len(curves[name]), len(p.bare))
+        again = "vs" in p.bare
+        return (scarce, p.split == "test", again, not same, p.rank, not plain, -len(curves[name]), len(p.bare))
 
     order = sorted(found, key=key)
     return order[:1], order[1:]

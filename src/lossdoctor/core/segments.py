@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 
 from lossdoctor.core.curve import Curve
 
+# A first step beyond so many logging intervals is not the beginning of training.
+_FAR = 50
+
 
 @dataclass(frozen=True, slots=True)
 class Segment:
@@ -35,7 +38,8 @@ def breaks(steps: NDArray[np.int64]) -> NDArray[np.int64]:
     """Indices at which a new segment starts (never 0): the step falls below its predecessor's.
 
     A few rows out of order are not a restart: the steps must stay back, that is, the row after the drop goes on
-    from the lower step and not above the old maximum.
+    from the lower step and not above the old maximum. A last row that goes back is not one either, until more follow:
+    many logs end in a summary row at step 0.
 
     >>> breaks(np.array([1, 2, 3, 2, 3, 4]))
     array([3])
@@ -51,9 +55,10 @@ def breaks(steps: NDArray[np.int64]) -> NDArray[np.int64]:
     for i in drops:
         before = steps[i - 1]
         after = steps[i : i + 3]
-        if len(after) == 1 or np.all(after[1:] <= before) or np.all(np.diff(after) > 0):
-            if not (len(after) > 1 and after[1] > before and after[0] > steps[max(0, i - 2)]):
-                kept.append(int(i))
+        goes_on = len(after) > 1 and (np.all(after[1:] <= before) or np.all(np.diff(after) > 0))
+        swapped = len(after) > 1 and after[1] > before and after[0] > steps[max(0, int(i) - 2)]
+        if goes_on and not swapped:
+            kept.append(int(i))
     return np.asarray(kept, dtype=np.int64)
 
 
@@ -63,14 +68,15 @@ def curve_pieces(curve: Curve) -> list[tuple[Curve, int]]:
     if len(cuts) == 0:
         return [(curve, 0)]
     bounds = [0, *cuts.tolist(), len(curve)]
+    # For each piece but the last, the lowest step at which any later piece starts.
+    later_starts = np.minimum.accumulate(curve.steps[cuts][::-1])[::-1]
     pieces = []
     for k in range(len(bounds) - 1):
         piece = curve.take(slice(bounds[k], bounds[k + 1]))
-        later_start = min((int(curve.steps[bounds[j]]) for j in range(k + 1, len(bounds) - 1)), default=None)
-        if later_start is None:
+        if k == len(cuts):
             pieces.append((piece, 0))
             continue
-        keep = piece.steps < later_start
+        keep = piece.steps < later_starts[k]
         pieces.append((piece.take(keep), int((~keep).sum())))
     return [p for p in pieces if len(p[0])]
 
@@ -79,7 +85,7 @@ def segments_of(curves: Mapping[str, Curve], reference: str | None) -> list[Segm
     """The segments of a run, read off its reference curve (the primary loss, else the longest)."""
     if not curves:
         return []
-    name = reference if reference in curves else max(curves, key=lambda n: len(curves[n]))
+    name = reference if reference is not None and reference in curves else max(curves, key=lambda n: len(curves[n]))
     if len(curves[name]) == 0:
         return []
     return [Segment(int(p.steps.min()), int(p.steps.max()), superseded) for p, superseded in curve_pieces(curves[name])]
@@ -88,14 +94,20 @@ def segments_of(curves: Mapping[str, Curve], reference: str | None) -> list[Segm
 def run_starts(curve: Curve, least: int = 8) -> list[int]:
     """Indices where a whole new run begins: the steps return to the first step after at least ``least`` points.
 
+    A log whose first step is far from 0 begins with a resume; going back to that step is another resume of one run.
+
     >>> run_starts(Curve.make([*range(10), *range(10)], [0.0] * 20))
     [0, 10]
     """
     starts = [0]
-    first = int(curve.steps[0]) if len(curve) else 0
-    for i in breaks(curve.steps):
-        start = int(curve.steps[i])
-        step_size = max(1, int(np.median(np.abs(np.diff(curve.steps[:i]))))) if i > 1 else 1
-        if start <= first + step_size and i - starts[-1] >= least and len(curve) - i >= 3:
+    cuts = breaks(curve.steps)
+    if len(cuts) == 0:
+        return starts
+    first = int(curve.steps[0])
+    step_size = max(1, int(np.median(np.abs(np.diff(curve.steps)))))
+    if first > _FAR * step_size:
+        return starts
+    for i in cuts:
+        if int(curve.steps[i]) <= first + step_size and i - starts[-1] >= least and len(curve) - i >= 3:
             starts.append(int(i))
     return starts
