@@ -18,12 +18,20 @@ def order(findings: Sequence[Finding]) -> tuple[Finding, ...]:
     """The one to act on first; findings that an earlier one explains are told by it and left out."""
     ranked = sorted(findings, key=lambda f: (-severity_rank(f.severity), -round(f.confidence, 2), f.code, f.segment))
     kept: list[Finding] = []
-    for finding in ranked:
-        teller = next((i for i, k in enumerate(kept) if finding.code in k.explains or _same(k, finding)), None)
-        if teller is None:
+    for i, finding in enumerate(ranked):
+        if not any(_tells(other, finding, j < i) for j, other in enumerate(ranked) if j != i):
             kept.append(finding)
     told = {f.code for f in ranked}
     return tuple(replace(f, explains=tuple(c for c in f.explains if c in told and c != f.code)) for f in kept)
+
+
+def _tells(teller: Finding, finding: Finding, before: bool) -> bool:
+    """Whether one finding accounts for another that is not worse; of two that explain each other the first one does."""
+    if severity_rank(teller.severity) < severity_rank(finding.severity):
+        return False
+    if finding.code in teller.explains:
+        return before or teller.code not in finding.explains
+    return before and _same(teller, finding)
 
 
 def _same(a: Finding, b: Finding) -> bool:

@@ -30,6 +30,7 @@ class Turn:
         z: the rise in standard errors, less what choosing the minimum explains.
         trend_z: Mann-Kendall z of the curve after the best level (above 0: rising).
         kept: the rise as a share of the largest one in the later half of the stretch after the best level.
+        kept_of_all: the same over the largest rise anywhere after the best level.
         late_z: Mann-Kendall z of that later half (below 0: coming back).
         after: share of the bins that come after the best level.
         bins_after: the number of bins after the best one.
@@ -44,6 +45,7 @@ class Turn:
     z: float
     trend_z: float
     kept: float
+    kept_of_all: float
     late_z: float
     after: float
     bins_after: int
@@ -63,7 +65,7 @@ def turn(reading: Reading) -> Turn | None:
     z = (rise - se_best * np.sqrt(2 * np.log(windows))) / se if se > 0 else (np.inf if rise > 0 else 0.0)
     after = reading.level[reading.best_index :]
     late = after[len(after) // 2 :]
-    peak = float(late.max()) - best.value
+    peak, highest = float(late.max()) - best.value, float(after.max()) - best.value
     return Turn(
         best=best,
         end=end,
@@ -74,6 +76,7 @@ def turn(reading: Reading) -> Turn | None:
         z=float(z),
         trend_z=kendall_z(reading.y[reading.best_index :]),
         kept=float(min(rise / peak, 1.0)) if peak > 0 else 0.0,
+        kept_of_all=float(min(rise / highest, 1.0)) if highest > 0 else 0.0,
         late_z=kendall_z(late),
         after=len(after) / k,
         bins_after=len(after) - 1,
@@ -91,7 +94,7 @@ def kendall_z(y: Floats) -> float:
         return 0.0
     s = float(np.sign(y[None, :] - y[:, None])[np.triu_indices(n, 1)].sum())
     var = n * (n - 1) * (2 * n + 5) / 18.0
-    return (s - np.sign(s)) / float(np.sqrt(var))
+    return float((s - np.sign(s)) / np.sqrt(var))
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,9 @@ class FlatLine(Rule):
     severity = "warning"
     needs = "a loss with at least 6 points"
     options = (
+        Option(
+            "hidden", 0.12, "largest fall over the starting level that the noise of a flat run may hide", "share", 0.01, 1
+        ),
         Option("z", 3.0, "fall in standard errors below which it is not one", "sigma", 1, 10),
         Option(
             "least_fall",
@@ -85,9 +88,12 @@ class FlatLine(Rule):
             )
             if still and whole.relative > -0.05:
                 return "from the start"
-        if whole.z < z and whole.trend_z > -2.5 and whole.z > -z and moved < 4 * max(reading.sigma, reading.start.se):
-            small = not reading.positive or lowest_gain < 0.25 * abs(reading.start.value)
-            return "from the start" if small else ""
+        se = abs(whole.drop / whole.z) if whole.z else reading.sigma
+        still = abs(whole.z) < z and whole.trend_z > -2.5 and moved < 4 * max(reading.sigma, reading.start.se)
+        # Noise may hide a fall: flat is what cannot have fallen by much, not what failed to show that it fell.
+        hidden = whole.drop + 2 * se
+        if still and (not reading.positive or max(hidden, lowest_gain / 2) < case.option(self, "hidden") * abs(reading.start.value)):
+            return "from the start"
         if not reading.positive:
             return ""
         skip = max(1, len(reading) // 16)
@@ -135,7 +141,7 @@ class FlatLine(Rule):
             },
             causes=_CAUSES_DEAD if dead else _CAUSES,
             actions=_ACTIONS_DEAD if dead else _ACTIONS,
-            explains=("LD204", "LD302", "LD203", "LD104", "LD205"),
+            explains=("LD204", "LD302", "LD203", "LD205"),
         )
 
 

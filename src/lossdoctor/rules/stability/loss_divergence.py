@@ -41,7 +41,7 @@ class LossDivergence(Rule):
     per_segment = True
     needs = "a loss with at least 5 points"
     options = (
-        Option("z", 4.0, "rise above the lowest level in standard errors", "sigma", 2, 20),
+        Option("z", 3.5, "rise above the lowest level in standard errors", "sigma", 2, 20),
         Option("relative", 0.06, "least rise over the lowest level, for positive losses", "share", 0.0, 10),
         Option("kept", 0.6, "share of the largest late rise that is still there at the end", "share", 0.1, 1),
     )
@@ -143,7 +143,7 @@ def has_turned(t: Turn, z: float, kept: float) -> bool:
         return False
     if t.bins_after < 4:  # too few bins for a trend test: the rise must be gross
         return t.share > 2 or t.relative > 1
-    coming_back = t.late_z < -2.5 and t.kept < 0.9
+    coming_back = t.late_z < -2.5 and t.kept < 0.9 and t.kept_of_all < 0.6
     return not coming_back and (t.trend_z > 1.0 or t.kept > 0.8)
 
 

@@ -53,7 +53,8 @@ class LossSpike(Rule):
             yield self.abstain()
             return
         metric, reading = primary
-        seen = excursions(reading, case.option(self, "score"))
+        # Before anything was learned there is nothing to undo: an early rise is LD102's or a re-weighted loss.
+        seen = [e for e in excursions(reading, case.option(self, "score")) if e.share != float("inf")]
         first_events = _rare_spikes(reading)
         if not seen and not first_events:
             return
@@ -100,7 +101,7 @@ class LossSpike(Rule):
             },
             causes=_CAUSES,
             actions=(restore, clip, lower) if lost else (clip, lower, restore),
-            explains=("LD104", "LD204"),
+            explains=("LD204",),
         )
 
     def _inform(self, case: Case, metric: str, reading: Reading, count: int, step: int, height: float) -> Finding:

@@ -105,7 +105,7 @@ class Oscillation(Rule):
                 Action("decay_learning_rate", "let it decay, by cosine or by steps"),
                 Action("increase_batch_size", "double it, or accumulate gradients over two batches"),
             ),
-            explains=("LD204", "LD103"),
+            explains=("LD204", "LD103", "LD201"),
         )
 
 
