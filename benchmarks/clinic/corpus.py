@@ -27,7 +27,9 @@ from benchmarks.clinic.train import Run, run
 from benchmarks.clinic.truth import Truth, assess, compare
 
 CACHE = Path(__file__).parents[1] / ".cache" / "clinic"
-TWINS = 270  # healthy configurations among which sick runs find their twins
+SIZE_HEALTHY, SIZE_SICK = 270, 324
+TWINS = SIZE_HEALTHY  # healthy configurations among which sick runs find their twins
+HELD_OUT = 100_000  # runs from this index on are for measuring only: nothing may be tuned on them
 
 
 def healthy_config(index: int) -> Config:
@@ -92,20 +94,33 @@ def _with_variant(config: Config, rng: Generator) -> Config:
     return config
 
 
-def sick_config(index: int) -> tuple[Config, Config] | None:
-    """The sick configuration of an index with its verified twin (trained when it is not cached), or None."""
+def sick_config(index: int, *, cached_only: bool = False) -> tuple[Config, Config] | None:
+    """The sick configuration of an index with its verified twin, or None.
+
+    Twins that are not cached are trained, as the choice rests on them; with ``cached_only`` None is returned instead.
+    """
     rng = np.random.default_rng([index, 13])
-    fault = faults.ALL[index % len(faults.ALL)]
+    first = HELD_OUT if index >= HELD_OUT else 0
+    fault = faults.ALL[(index - first) % len(faults.ALL)]
     for k in rng.permutation(TWINS)[:60]:
-        twin = healthy_config(int(k))
-        if fault.fits(twin) and not load(twin)["truth"]["flaw"]:
+        twin = healthy_config(first + int(k))
+        if not fault.fits(twin):
+            continue
+        if cached_only and not path_of(twin).exists():
+            return None
+        if not load(twin)["truth"]["flaw"]:
             return fault.configure(twin, rng), twin
     return None
 
 
+def path_of(config: Config) -> Path:
+    """Where a run is cached."""
+    return CACHE / f"{config.key()}.json"
+
+
 def load(config: Config) -> dict[str, Any]:
     """A run from the cache, trained first when it is not there: ``config``, ``rows``, ``onset``, ``truth``, …"""
-    path = CACHE / f"{config.key()}.json"
+    path = path_of(config)
     if path.exists():
         found: dict[str, Any] = json.loads(path.read_text())
         return found
@@ -175,28 +190,30 @@ def index_row(entry: dict[str, Any], twin: dict[str, Any] | None = None) -> dict
     return row
 
 
-def generate(healthy: int, sick: int) -> Iterator[tuple[dict[str, Any], dict[str, Any] | None]]:
-    """Entries with their twins (None for healthy ones), healthy and sick in turn."""
+def generate(healthy: int, sick: int, first: int = 0) -> Iterator[tuple[dict[str, Any], dict[str, Any] | None]]:
+    """Entries with their twins (None for healthy ones), healthy and sick in turn, from index ``first`` on."""
     for i in range(max(healthy, sick)):
         if i < healthy:
-            yield load(healthy_config(i)), None
+            yield load(healthy_config(first + i)), None
         if i < sick:
-            pair = sick_config(i)
+            pair = sick_config(first + i)
             if pair is not None:
                 yield load(pair[0]), load(pair[1])
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.clinic.corpus", description=__doc__)
-    parser.add_argument("--healthy", type=int, default=270)
-    parser.add_argument("--sick", type=int, default=324)
+    parser.add_argument("--healthy", type=int, default=SIZE_HEALTHY)
+    parser.add_argument("--sick", type=int, default=SIZE_SICK)
+    parser.add_argument("--held-out", action="store_true", help="the runs that nothing may be tuned on")
     parser.add_argument("--out", type=Path, help="folder for the logs as JSON lines and index.jsonl")
     options = parser.parse_args(arguments)
     started = time.time()
+    runs = generate(options.healthy, options.sick, HELD_OUT if options.held_out else 0)
     if options.out:
         options.out.mkdir(parents=True, exist_ok=True)
         (options.out / "index.jsonl").write_text("")
-    for count, (entry, twin) in enumerate(generate(options.healthy, options.sick), start=1):
+    for count, (entry, twin) in enumerate(runs, start=1):
         if options.out:
             lines = [json.dumps(row) for row in entry["rows"]]
             (options.out / f"{entry['key']}.jsonl").write_text("\n".join(lines) + "\n")

@@ -75,11 +75,16 @@ def train(config: Config) -> TrainingHistory:
 
 def run(config: Config) -> Run:
     """Train one configuration and return what it logged and what is true of it."""
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)  # vanished gradients would else cost 100 times the time
-    with torch.random.fork_rng():
-        torch.manual_seed(config.seed)
-        return Loop(config).run()
+    try:
+        with torch.random.fork_rng():
+            torch.manual_seed(config.seed)
+            return Loop(config).run()
+    finally:
+        torch.set_flush_denormal(False)
+        torch.set_num_threads(threads)
 
 
 class Loop:

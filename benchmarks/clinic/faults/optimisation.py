@@ -1,6 +1,5 @@
 """Faults of the learning rate, its schedule and the budget."""
 
-
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, final
