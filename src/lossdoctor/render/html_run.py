@@ -78,7 +78,7 @@ def _finding(f: Finding, d: Diagnosis) -> str:
     )
     todo = f'<div class="todo"><ol aria-label="What to do">{steps}</ol></div>' if steps else ""
     causes = "".join(_cause_row(words.plain(c.name), c.likelihood, c.test) for c in f.causes)
-    evidence = "".join(f"<tr><th>{markup(k)}</th><td>{markup(v)}</td></tr>" for k, v in words.evidence(f))
+    evidence = "".join(_evidence_row(k, v) for k, v in words.evidence(f))
     tables = (f"<table><caption>Likely causes</caption>{causes}</table>" if causes else "") + (
         f"<table><caption>Evidence</caption>{evidence}</table>" if evidence else ""
     )
@@ -90,11 +90,15 @@ def _finding(f: Finding, d: Diagnosis) -> str:
     )
 
 
+def _evidence_row(name: str, value: str) -> str:
+    return f'<tr><th scope="row">{markup(name)}</th><td class="text">{markup(value)}</td></tr>'
+
+
 def _cause_row(name: str, likelihood: float, test: str | None) -> str:
     wide = round(100 * min(max(likelihood, 0.0), 1.0))
     told = f"test: <code>{markup(test)}</code>" if test else ""
     return (
-        f'<tr><th>{markup(name)}</th><td class="bar"><span style="width:{wide}%"></span></td>'
+        f'<tr><th scope="row">{markup(name)}</th><td class="bar"><span style="width:{wide}%"></span></td>'
         f"<td>{words.percent(likelihood)}</td><td>{told}</td></tr>"
     )
 
@@ -141,7 +145,7 @@ def _line_data(line: Line) -> dict[str, Any]:
         "role": line.role,
         "x": line.steps.tolist(),
         "y": _short(line.values),
-        "factor": round(line.factor(), 2),
+        "factor": _factor(line),
         "bad": [[int(s), k] for s, k in zip(line.bad_steps, line.bad, strict=True)],
         "badCount": line.bad_count,
         "scale": "log" if kind == "log" else "linear",
@@ -151,6 +155,12 @@ def _line_data(line: Line) -> dict[str, Any]:
     if len(line.old):
         out["old"] = {"x": line.old_steps.tolist(), "y": _short(line.old)}
     return out
+
+
+def _factor(line: Line) -> float:
+    """Less smoothing than in a picture: a page's average runs forward only, and would lag behind the curve."""
+    n = int(np.isfinite(line.means).sum())
+    return 0.0 if n < 60 else round(max(0.4, min(0.97, 1 - 100 / n)), 2)
 
 
 def _short(values: NDArray[np.float64]) -> list[float | None]:

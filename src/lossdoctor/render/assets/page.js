@@ -53,6 +53,8 @@
   wantsDark.addEventListener("change", () => { label(); redraw(); });
   label();
 
+  addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((d) => { d.open = true; }));
+
   const observer = new IntersectionObserver((entries) => entries.forEach((entry) => {
     if (!entry.isIntersecting) return;
     observer.unobserve(entry.target);

@@ -142,19 +142,20 @@ const LossdoctorPlot = (() => {
     const ink = css("--ld-ink"), grid = css("--ld-grid"), bottom = n * (share + room);
     const axis = { gridcolor: grid, linecolor: css("--ld-soft"), zeroline: false, automargin: true, exponentformat: "power" };
     const names = markNames(run, state), rows = 1 + Math.max(-1, ...marks(run).map((m) => m.lane));
+    const height = 370 + 16 * rows + 110 * n, top = 30 + 16 * rows, foot = 76;
     const unit = { overlaying: "y", range: [0, 1], visible: false, fixedrange: true };
     const out = {
       paper_bgcolor: css("--ld-ground"), plot_bgcolor: css("--ld-ground"), font: { color: ink, size: 12 },
-      height: 370 + 16 * rows + 110 * n, annotations: names, margin: { l: 60, r: 20, t: 30 + 16 * rows, b: 44 }, hovermode: "x unified", hoverlabel: { bgcolor: css("--ld-card") },
-      legend: { orientation: "h", y: -0.16 / (1 + 0.26 * n), yanchor: "top", x: 0 }, uirevision: state.xscale + state.yscale,
+      height, annotations: names, margin: { l: 60, r: 20, t: top, b: foot }, hovermode: "x unified", hoverlabel: { bgcolor: css("--ld-card") },
+      legend: { orientation: "h", y: -52 / (height - top - foot), yanchor: "top", x: 0 }, uirevision: state.xscale + state.yscale,
       xaxis: { ...axis, type: state.xscale, title: { text: literal(run.unit) }, anchor: n ? "y" + (n + 1) : "y", tickformat: ",~d" },
       yaxis: { ...axis, type: state.yscale, title: { text: run.lines.some((l) => /loss/.test(l.role)) ? "loss" : "value" }, domain: [bottom, 1] },
       yaxis4: unit,
     };
     if (state.xscale === "log") delete out.xaxis.tickformat;
     panels.forEach((line, i) => {
-      const top = bottom - room - i * (share + room);
-      out["yaxis" + (i + 2)] = { ...axis, title: { text: PANELS[line.role][0].replace(" ", "<br>"), font: { size: 11 } }, domain: [top - share, top], nticks: 4, type: line.scale };
+      const upper = bottom - room - i * (share + room);
+      out["yaxis" + (i + 2)] = { ...axis, title: { text: PANELS[line.role][0].replace(" ", "<br>"), font: { size: 11 } }, domain: [upper - share, upper], nticks: 4, type: line.scale };
       if (line.scale === "log") out["yaxis" + (i + 2)].dtick = 1;
       out["yaxis" + (i + 5)] = { ...unit, overlaying: "y" + (i + 2) };
     });
