@@ -1,0 +1,1 @@
+"""The parts of the plain-text reader: lines -> shapes -> rows -> steps -> curves."""

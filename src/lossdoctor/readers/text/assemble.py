@@ -1,0 +1,114 @@
+"""The parts of a scanned log put together to a history."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lossdoctor.core.context import RunContext
+from lossdoctor.core.curve import Curve
+from lossdoctor.core.history import TrainingHistory
+from lossdoctor.core.names import parse
+from lossdoctor.readers.base import Source
+from lossdoctor.readers.text.axis import Axis, assign, has_known, one_rank
+from lossdoctor.readers.text.curves import build
+from lossdoctor.readers.text.layout import Block
+from lossdoctor.readers.text.scan import Scan
+
+_SETTINGS = {
+    **dict.fromkeys(("batch_size", "batchsize", "train_batch_size", "global_batch_size", "bs"), "batch_size"),
+    **dict.fromkeys(("num_classes", "n_classes", "nclasses", "classes"), "classes"),
+    **dict.fromkeys(
+        ("max_steps", "total_steps", "num_steps", "max_iters", "train_iters", "num_iterations"), "planned_steps"
+    ),
+    **dict.fromkeys(("warmup_steps", "num_warmup_steps", "warmup_iters"), "warmup_steps"),
+    **dict.fromkeys(("steps_per_epoch", "iters_per_epoch", "num_batches_per_epoch"), "steps_per_epoch"),
+    **dict.fromkeys(("learning_rate", "lr", "max_lr", "base_lr"), "learning_rate"),
+    **dict.fromkeys(("weight_decay", "wd"), "weight_decay"),
+    **dict.fromkeys(("max_grad_norm", "grad_clip", "clip_grad", "gradient_clip_val", "clip_norm"), "clip_norm"),
+}
+_WHOLE = frozenset({"batch_size", "classes", "planned_steps", "warmup_steps", "steps_per_epoch"})
+_EVENT_TEXT = {
+    "out_of_memory": "out of memory",
+    "nonfinite_message": "the log itself says that the loss is not finite",
+    "traceback": "a Python traceback",
+    "killed": "the process was killed",
+}
+
+
+def histories_of(scan: Scan, source: Source, notes: list[str]) -> list[TrainingHistory]:
+    """One history, or none when no metric recurs in the text."""
+    everything = scan.blocks()
+    blocks = one_rank(everything)
+    fillers = np.array(scan.fillers, dtype=np.int64)
+    axis = assign(blocks, fillers)
+    curves = build([b for b in blocks if len(b) and b.steps is not None], scan.sections, scan.lines)
+    if not curves:
+        curves = _numbers_only(scan, source, axis)
+        if not curves:
+            return []
+    context = _context(everything, axis)
+    return [
+        TrainingHistory(
+            curves,
+            path=source.path,
+            format="text",
+            step_unit=axis.unit,
+            context=context,
+            metrics=_overrides(curves),
+            notes=[*notes, *axis.notes, *_event_notes(scan)],
+            events=scan.events,
+        )
+    ]
+
+
+def _numbers_only(scan: Scan, source: Source, axis: Axis) -> dict[str, Curve]:
+    """A file of bare numbers, one a line, is a curve when its name says of what."""
+    values = np.array(scan.numbers_only, dtype=np.float64)
+    stem = source.name.rsplit(".", 1)[0]
+    if len(values) < 3 or len(values) < 0.9 * scan.lines or parse(stem).kind not in ("loss", "accuracy"):
+        return {}
+    axis.unit = "row"
+    axis.notes.append(f"a file of bare numbers, taken as {stem!r} because of its name")
+    return {stem: Curve.make(range(1, len(values) + 1), values)}
+
+
+def _overrides(curves: dict[str, Curve]) -> dict[str, str]:
+    """``norm`` beside a loss and a learning rate is the gradient's (llm.c and its kin)."""
+    names = {n.lower(): n for n in curves}
+    if "norm" in names and "loss" in names and not any(parse(n).kind == "grad_norm" for n in curves):
+        return {"grad_norm": names["norm"]}
+    return {}
+
+
+def _event_notes(scan: Scan) -> list[str]:
+    seen: dict[str, list[int]] = {}
+    for event in scan.events:
+        seen.setdefault(event["event"], []).append(event["line"])
+    return [
+        f"{_EVENT_TEXT[name]} at line {lines[0]:,}" + (f" (and {len(lines) - 1} more)" if len(lines) > 1 else "")
+        for name, lines in seen.items()
+    ]
+
+
+def _context(blocks: list[Block], axis: Axis) -> RunContext:
+    """Settings printed under an exact name, always with the same value."""
+    found: dict[str, set[float]] = {}
+    for block in blocks:
+        if len(block) > 64 or (has_known(block) and block.layout.counters):
+            continue
+        for column in block.layout.metrics:
+            field = _SETTINGS.get(column.key.lower().replace(" ", "_").replace("-", "_").lstrip("_"))
+            if field:
+                found.setdefault(field, set()).update(block.column(column).tolist())
+    known = {}
+    for field, values in found.items():
+        value = next(iter(values))
+        if len(values) == 1 and np.isfinite(value) and value > 0 and (field not in _WHOLE or value == int(value)):
+            known[field] = int(value) if field in _WHOLE else value
+    if axis.planned > 0:
+        known["planned_steps"] = axis.planned
+    elif axis.unit != "step":
+        known.pop("planned_steps", None)
+    if axis.per_epoch > 0:
+        known["steps_per_epoch"] = axis.per_epoch
+    return RunContext(**known)  # type: ignore[arg-type]

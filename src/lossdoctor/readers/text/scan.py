@@ -1,0 +1,215 @@
+"""One pass over the lines. Each shape is analysed once; after that a line costs one split and one look-up."""
+
+from __future__ import annotations
+
+import re
+from array import array
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from lossdoctor.readers.text.fields import Fields, analyse
+from lossdoctor.readers.text.layout import Block, Layout, Rows
+from lossdoctor.readers.text.lines import MAX_LINE
+from lossdoctor.readers.text.shapes import loose, split, to_float
+from lossdoctor.readers.text.tables import PATIENCE, Table, header_names, is_ruler
+from lossdoctor.readers.text.words import split_of
+
+MAX_SHAPES = 200_000
+MAX_LAYOUTS = 4_000
+MAX_EVENTS = 20
+
+_EVENTS = (
+    (
+        "out_of_memory",
+        re.compile(r"CUDA out of memory|OutOfMemoryError|OOM when allocating|RESOURCE_EXHAUSTED: Out of mem"),
+    ),
+    ("nonfinite_message", re.compile(r"[Ll]oss (?:is|was|=) (?:nan|inf)\b|NaN or Inf found|[Nn]an loss encountered")),
+    ("traceback", re.compile(r"^\W*Traceback \(most recent call last\)")),
+    ("killed", re.compile(r"^(?:Killed|Segmentation fault|Bus error)|DUE TO TIME LIMIT|oom-kill")),
+)
+_EVENT_HINT = re.compile(r"memory|[Tt]raceback|Killed|fault|Memory|EXHAUSTED|OOM|oom|[Nn]a[nN]\b|inf\b|LIMIT")
+_SECTION = re.compile(
+    r"^\W*(?:(?:running|starting|start|begin|beginning|performing|doing|now|results?|metrics|on|of|for|the)\s+)*"
+    r"(train\w*|valid\w*|val|eval\w*|test\w*)\b(?:\W+\w+){0,4}\W*$",
+    re.I,
+)
+_GROUP = re.compile(r"^\s*[|│]\s*([\w.-]+/)\s*[|│]\s*[|│]\s*$")
+
+
+@dataclass(slots=True)
+class _Plan:
+    rows: Rows
+    slots: tuple[int, ...]
+
+
+class Scan:
+    """What a log holds, line kind by line kind.
+
+    Attributes:
+        rows: the rows of every layout.
+        sections: (order, split) of lines such as ``Validation:``.
+        fillers: order of lines that belong to a box of key-value lines without being one.
+        events: tracebacks, out-of-memory errors and the like, with their line.
+        lines: lines seen.
+    """
+
+    def __init__(self) -> None:
+        self.rows: dict[Layout, Rows] = {}
+        self.sections: list[tuple[int, str]] = []
+        self.fillers: array[int] = array("q")
+        self.events: list[dict[str, Any]] = []
+        self.lines = 0
+        self.numbers_only: array[float] = array("d")
+        self._plans: dict[int, Any] = {}
+        self._loose: dict[int, Any] = {}
+        self._table: Table | None = None
+        self._tables = 0
+        self._group = ""
+        self._number = 0
+
+    def feed(self, number: int, lines: Iterable[str]) -> None:
+        """Read a batch of lines, the first of which is line ``number`` of the file."""
+        plans = self._plans
+        order = self.lines
+        self._number = number - 1
+        for text in lines:
+            self._number += 1
+            for raw in text.split("\r") if "\r" in text else (text,):
+                order += 1
+                if not raw or raw.isspace():
+                    continue
+                line = raw if len(raw) <= MAX_LINE else raw[:MAX_LINE]
+                while "  " in line:
+                    line = line.replace("  ", " ")
+                parts = split(line)
+                shape = hash("\0".join(parts[::2]))
+                try:
+                    plan = plans[shape]
+                except KeyError:
+                    plan = self._learn(shape, raw[:MAX_LINE], line, parts)
+                if plan is None:
+                    continue
+                if plan.__class__ is _Plan:
+                    rows = plan.rows
+                    try:
+                        rows.values.extend([float(parts[j]) for j in plan.slots])
+                    except ValueError:
+                        rows.values.extend([to_float(parts[j]) for j in plan.slots])
+                    rows.order.append(order)
+                else:
+                    plan(order, raw[:MAX_LINE], parts)
+        self.lines = order
+
+    def blocks(self) -> list[Block]:
+        """The rows as arrays, in the order in which their first lines came."""
+        found = [Block.of(rows) for rows in self.rows.values() if len(rows.order)]
+        return sorted(found, key=lambda b: int(b.order[0]))
+
+    def _learn(self, shape: int, raw: str, line: str, parts: list[str]) -> Any:
+        """Find out what a new shape is, and remember it."""
+        if len(self._plans) >= MAX_SHAPES:
+            self._plans.clear()
+        text = "\0".join(parts[::2])
+        near = loose(text)
+        if near != text and len(parts) > 1:
+            key = hash(near)
+            if key not in self._loose:
+                if len(self._loose) >= MAX_SHAPES:
+                    self._loose.clear()
+                self._loose[key] = self._plan(raw, line, parts)
+            plan = self._loose[key]
+        else:
+            plan = self._plan(raw, line, parts)
+        self._plans[shape] = plan
+        return plan
+
+    def _plan(self, raw: str, line: str, parts: list[str]) -> Any:
+        if _EVENT_HINT.search(line):
+            for name, pattern in _EVENTS:
+                if pattern.search(line):
+                    return self._event(name)
+        if len(parts) == 1:
+            return self._plan_text(raw)
+        if len(parts) == 3 and not parts[0].strip() and not parts[2].strip():
+            return self._bare_number
+        if header_names(raw) is not None and not _starts_with_number(parts):
+            return self._open_table
+        if _starts_with_number(parts) and self._table is not None and self._table.cells(raw) is not None:
+            return self._table_row
+        fields = analyse(line.strip(" "), split(line.strip(" ")))
+        if fields is None:
+            return self._table_row if _starts_with_number(parts) else None
+        return self._make(fields, line)
+
+    def _make(self, fields: Fields, line: str) -> Any:
+        layout = fields.layout
+        if self._group and layout.single and line.lstrip()[:1] in "|│":
+            layout = _prefixed(layout, self._group)
+        rows = self.rows.get(layout)
+        if rows is None:
+            if len(self.rows) >= MAX_LAYOUTS:
+                return None
+            rows = self.rows[layout] = Rows(layout)
+        return _Plan(rows, fields.slots)
+
+    def _plan_text(self, raw: str) -> Any:
+        """A line without numbers may open a table or a section, or draw a ruler."""
+        if is_ruler(raw):
+            return self._ruler
+        if header_names(raw) is not None:
+            return self._open_table
+        if _GROUP.match(raw):
+            return self._open_group
+        match = _SECTION.match(raw) if len(raw) < 120 else None
+        if match and split_of(match.group(1).lower()):
+            section = split_of(match.group(1).lower())
+            return lambda order, _raw, _parts: self.sections.append((order, section))
+        return None
+
+    # what special lines do
+
+    def _event(self, name: str) -> Any:
+        def act(_order: int, raw: str, _parts: list[str]) -> None:
+            if len(self.events) < MAX_EVENTS:
+                self.events.append({"event": name, "line": self._number, "text": raw.strip()[:200]})
+
+        return act
+
+    def _open_table(self, _order: int, raw: str, _parts: list[str]) -> None:
+        names = header_names(raw)
+        if names is None or (self._table is not None and self._table._names == names):
+            return
+        self._tables += 1
+        self._table = Table(names, raw, self._tables, rows=self.rows)
+
+    def _ruler(self, _order: int, raw: str, _parts: list[str]) -> None:
+        self._group = ""
+        if self._table is not None:
+            self._table.ruler(raw)
+
+    def _open_group(self, order: int, raw: str, _parts: list[str]) -> None:
+        match = _GROUP.match(raw)
+        self._group = match.group(1) if match else ""
+        self.fillers.append(order)
+
+    def _table_row(self, order: int, raw: str, _parts: list[str]) -> None:
+        if self._table is not None and not self._table.row(order, raw) and self._table.misses > PATIENCE:
+            self._table = None
+
+    def _bare_number(self, _order: int, _raw: str, parts: list[str]) -> None:
+        self.numbers_only.append(to_float(parts[1]))
+
+
+def _starts_with_number(parts: list[str]) -> bool:
+    return not parts[0].strip(" \t|│")
+
+
+def _prefixed(layout: Layout, group: str) -> Layout:
+    from dataclasses import replace
+
+    columns = tuple(
+        replace(c, key=group + c.key, name=group + c.name) if c.role == "metric" and "/" not in c.name else c
+        for c in layout.columns
+    )
+    return replace(layout, columns=columns)
