@@ -31,12 +31,11 @@ _TOKEN_WORDS = frozenset(_TOKENS.split())
 _KEPT = _EPOCH_WORDS | _TOKEN_WORDS | frozenset(_COUNTS.split())
 _INDEX_WORDS = frozenset(_INDEX.split())
 _PREFIXES = frozenset({"trainer", "train", "training", "time", "global", "progress", "general", "counters"})
-_ABSOLUTE = frozenset(
-    ["wall_time", "walltime", "timestamp", "_timestamp", "time", "date", "datetime", "created_at", "logged_at", "time_stamp", "ts", "utc"]
+_ABSOLUTE_TIMES = "wall_time walltime timestamp _timestamp time date datetime created_at logged_at time_stamp ts utc"
+_RELATIVE_TIMES = (
+    "_runtime runtime elapsed elapsed_time elapsed_seconds time_elapsed relative_time duration eta seconds"
 )
-_RELATIVE = frozenset(
-    ["_runtime", "runtime", "elapsed", "elapsed_time", "elapsed_seconds", "time_elapsed", "relative_time", "duration", "eta", "seconds"]
-)
+_ABSOLUTE, _RELATIVE = frozenset(_ABSOLUTE_TIMES.split()), frozenset(_RELATIVE_TIMES.split())
 # 2001 to 2096; the same in milli-, micro- and nanoseconds.
 _EARLIEST, _LATEST = 1e9, 4e9
 

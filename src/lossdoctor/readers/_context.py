@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from lossdoctor.core.context import RunContext
+from lossdoctor.readers._lines import text
 
 _WORDS = re.compile(r"[^a-z0-9]+")
 # Field of RunContext -> names of it in the wild, the surest first.
@@ -28,6 +30,7 @@ _OPTIMIZER = ("optimizer", "optim", "optimizer_name", "opt", "optimizer_type", "
 _EPOCHS = ("num_train_epochs", "max_epochs", "num_epochs", "n_epochs", "epochs", "total_epochs")
 _INTEGERS = frozenset({"classes", "planned_steps", "steps_per_epoch", "batch_size", "warmup_steps"})
 _MAX_EXTRA, _MAX_TEXT = 300, 200
+_MAX_YAML = 1 << 20
 
 
 def context_from(config: Mapping[str, Any], step_unit: str = "step", **known: Any) -> RunContext:
@@ -103,3 +106,21 @@ def positive(value: Any, *, integer: bool = False) -> float | int | None:
     if integer:
         return int(number) if number == int(number) else None
     return number
+
+
+def flat_yaml(path: Path) -> dict[str, str]:
+    """The top-level ``key: value`` lines of a YAML file, as texts; nothing when it cannot be read.
+
+    Tools write their parameters flat, and a log is no reason to depend on a YAML parser or to trust its tags.
+    """
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(_MAX_YAML)
+    except OSError:
+        return {}
+    out = {}
+    for line in text(data).splitlines():
+        key, colon, value = line.partition(":")
+        if colon and key and key == key.strip() and not key.startswith(("#", "-")):
+            out[key] = value.strip().strip("'\"")
+    return out

@@ -75,7 +75,7 @@ def is_comment(line: bytes) -> bool:
     return line.startswith((b"#", b"%")) and not line.startswith((b"#,", b"#\t", b"#;"))
 
 
-def dialect_of(head: bytes, name: str) -> Dialect:
+def dialect_of(head: bytes) -> Dialect:
     """The dialect of a file, from its first lines."""
     lines = _sample(head, whole=len(head) < 60_000)
     best, best_key = Dialect(None), (0.0, 0)
@@ -142,7 +142,7 @@ def score(head: bytes, name: str, whole: bool) -> int:
     named = bool(_TABLE_NAME.search(name))
     if not lines or (b"\n" not in head and b"\r" not in head and not (whole and named)):
         return 0
-    dialect = dialect_of(head, name)
+    dialect = dialect_of(head)
     rows = [dialect.cut(line) for line in lines]
     header = is_header(rows[0])
     body = rows[1:] if header else rows

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 from lossdoctor.readers._axes import axis_rank, may_be_absolute_time, parse_time
 from lossdoctor.readers._csv_dialect import Dialect, column_names, is_comment, is_header, number
@@ -57,7 +58,7 @@ class RowReader:
         """The builder's column for each cell."""
         return list(self.columns)
 
-    def start(self, data: bytes, line: int) -> int:
+    def start(self, data: bytes) -> int:
         """Find the header in the first lines. Returns the bytes used; the rest are rows."""
         used, comment = 0, b""
         while used < len(data):
@@ -174,10 +175,9 @@ class RowReader:
             try:
                 value = float(cell)
             except ValueError:
-                if i == 0 or not any(cells[:i]):
-                    if self._is_new_header(cells):
-                        self._change_header(cells, line)
-                        return
+                if not any(cells[:i]) and self._is_new_header(cells):
+                    self._change_header(cells, line)
+                    return
                 self._odd_cell(name, cell, line)
                 continue
             if b"_" in cell:
@@ -260,4 +260,4 @@ class RowReader:
 def _counts_up(values: list[float | None]) -> bool:
     """Whether the values go up one by one, as row numbers and steps do."""
     known = [v for v in values if v is not None]
-    return len(known) == len(values) > 1 and all(b - a == 1 for a, b in zip(known, known[1:], strict=False))
+    return len(known) == len(values) > 1 and all(b - a == 1 for a, b in pairwise(known))

@@ -1,4 +1,4 @@
-"""A text log as blocks of whole lines: bounded memory, any encoding with a byte-order mark, damage told and survived."""
+"""A text log as blocks of whole lines: bounded memory, UTF-8 or UTF-16, damage told and survived."""
 
 from __future__ import annotations
 

@@ -12,9 +12,10 @@ from lossdoctor.readers._table import TableBuilder
 
 MAX_DEPTH = 8
 # The row that Hugging Face's Trainer logs when training is over: averages and totals, points of no curve.
-_SUMMARY = frozenset(
-    ["train_loss", "train_runtime", "train_samples_per_second", "train_steps_per_second", "total_flos", "train_tokens_per_second"]
+_SUMMARY_KEYS = (
+    "train_loss train_runtime train_samples_per_second train_steps_per_second total_flos train_tokens_per_second"
 )
+_SUMMARY = frozenset(_SUMMARY_KEYS.split())
 _NUMBER_STARTS = frozenset("0123456789+-.nNiI")
 
 

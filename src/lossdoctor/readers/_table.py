@@ -1,4 +1,4 @@
-"""A table-like log while it is read: columns with holes, filled by blocks or cell by cell, bounded by the file's size."""
+"""A table-like log while it is read: columns with holes, filled by blocks or cell by cell."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from lossdoctor.core.history import TrainingHistory
+from lossdoctor.readers._context import context_from, flat_yaml
 from lossdoctor.readers._csv_dialect import Dialect, dialect_of, name_prefix, score
 from lossdoctor.readers._csv_rows import RowReader
 from lossdoctor.readers._histories import histories
@@ -30,14 +31,14 @@ class CsvReader(Reader):
 
     def read(self, source: Source) -> list[TrainingHistory]:
         """One history, or one per run where a column names the run."""
-        dialect = dialect_of(plain(source.head), source.name)
+        dialect = dialect_of(plain(source.head))
         builder = TableBuilder()
         reader = RowReader(builder, dialect)
         blocks = LineBlocks(source)
         for block in blocks:
             data, line = block.data, block.line
             if not reader.started:
-                used = reader.start(data, line)
+                used = reader.start(data)
                 line += data[:used].count(b"\n")
                 data = data[used:]
             if not data:
@@ -50,10 +51,11 @@ class CsvReader(Reader):
         if not any(len(c.values) for c in table.columns.values()):
             notes.insert(0, f"no column holds numbers: {reader.header_text()}")
         found = histories(table, path=source.path, format=self.name, notes=notes)
+        _beside(source, found)
         prefix = name_prefix(source.name)
         return found if not prefix else [_prefixed(h, prefix) for h in found]
 
-    def claims(self, folder: Path, names: frozenset[str]) -> bool:
+    def claims(self, folder: Path, names: frozenset[str]) -> bool:  # noqa: ARG002
         """CatBoost's ``catboost_info`` when its JSON is missing: its learn and test errors are one run."""
         return "learn_error.tsv" in names and "catboost_training.json" not in names
 
@@ -69,6 +71,20 @@ class CsvReader(Reader):
                     notes += history.notes
                     unit = history.step_unit
         return [TrainingHistory(curves, path=shown, format=self.name, step_unit=unit, notes=notes)]
+
+
+# Where the writer of a table keeps its parameters.
+_PARAMETERS = {"metrics.csv": "hparams.yaml", "results.csv": "args.yaml"}
+
+
+def _beside(source: Source, found: list[TrainingHistory]) -> None:
+    """What Lightning's hparams.yaml or Ultralytics' args.yaml beside the table says of the run."""
+    name = _PARAMETERS.get(source.name)
+    if source.local is None or name is None or len(found) != 1:
+        return
+    known = flat_yaml(source.local.parent / name)
+    if known:
+        found[0].context = context_from(known, found[0].step_unit)
 
 
 def _prefixed(history: TrainingHistory, prefix: str) -> TrainingHistory:

@@ -27,7 +27,7 @@ class JsonLinesReader(Reader):
     )
 
     def sniff(self, source: Source) -> int:
-        """Sure (85) when lines are objects with a metric or a step; not at all when they are objects of another kind."""
+        """Sure (85) when lines are objects with a metric or a step; no of any other objects."""
         head = plain(source.head)
         if head.lstrip()[:1] in (b"", b"<") or b"{" not in head[:20_000] or b"\0" in head[:4096]:
             return 0
@@ -42,7 +42,7 @@ class JsonLinesReader(Reader):
         if not telling:
             return 0
         if len(lines) == 1:
-            return 60
+            return 45
         return 85 if telling * 4 >= len(rows) else 40
 
     def read(self, source: Source) -> list[TrainingHistory]:
@@ -114,13 +114,8 @@ class _Reading:
         """What was odd about the file."""
         out = []
         if self._others:
-            lines = "line is" if self._others == 1 else "lines are"
-            out.append(
-                f"{self._others:,} {lines} no JSON and was skipped"
-                if self._others == 1
-                else f"{self._others:,} {lines} no JSON and were skipped"
-            )
-            out[-1] += f" (first line {self._first_other:,})"
+            lines = "line that is no JSON was" if self._others == 1 else "lines that are no JSON were"
+            out.append(f"{self._others:,} {lines} skipped (first: line {self._first_other:,})")
         if self._cut:
             out.append(self._cut)
         if self.rows.lists:
