@@ -6,12 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
 import typer
-from numpy.typing import NDArray
 
 from lossdoctor.cli.io import choose, remark, replacing
-from lossdoctor.core.curve import Steps, Values
 from lossdoctor.core.errors import MissingDependencyError
 
 if TYPE_CHECKING:
@@ -42,41 +39,10 @@ def export(
     remark(f"wrote {output}")
 
 
-def table(history: TrainingHistory) -> tuple[Steps, dict[str, tuple[Values, NDArray[np.bool_]]]]:
-    """The curves on one axis: the steps (a step as often as any metric logged it), and for each metric its values there
-    with a mask of where it was logged.
-    """
-    curves = history.curves
-    keyed = {name: _occurrences(c.steps) for name, c in curves.items()}
-    longest = np.concatenate(list(keyed.values())) if keyed else np.zeros((0, 2), dtype=np.int64)
-    axis = np.unique(longest, axis=0)
-    # One number per (step, occurrence), in the axis' order, finds each curve's rows by bisection.
-    width = int(axis[:, 1].max()) + 1 if len(axis) else 1
-    low = int(axis[:, 0].min()) if len(axis) else 0
-    code = (axis[:, 0] - low) * width + axis[:, 1]
-    columns = {}
-    for name, curve in curves.items():
-        at = np.searchsorted(code, (keyed[name][:, 0] - low) * width + keyed[name][:, 1])
-        values = np.full(len(axis), np.nan)
-        logged = np.zeros(len(axis), dtype=bool)
-        values[at], logged[at] = curve.values, True
-        columns[name] = (values, logged)
-    return axis[:, 0], columns
-
-
-def _occurrences(steps: Steps) -> NDArray[np.int64]:
-    """(step, how often it was seen before), one row per point, in the order of arrival."""
-    order = np.argsort(steps, kind="stable")
-    ranked = steps[order]
-    first = np.concatenate([[True], ranked[1:] != ranked[:-1]]) if len(ranked) else np.zeros(0, dtype=bool)
-    start = np.maximum.accumulate(np.where(first, np.arange(len(ranked)), 0))
-    seen = np.empty(len(steps), dtype=np.int64)
-    seen[order] = np.arange(len(ranked)) - start
-    return np.stack([steps, seen], axis=1)
-
-
 def _rows(history: TrainingHistory) -> Iterator[dict[str, int | float]]:
     """One dictionary per row, without what was not logged."""
+    from lossdoctor.cli.table import table
+
     steps, columns = table(history)
     for i, step in enumerate(steps.tolist()):
         row: dict[str, int | float] = {"step": step}
@@ -106,6 +72,8 @@ def _jsonl(history: TrainingHistory, path: Path) -> None:
 
 def _parquet(history: TrainingHistory, path: Path) -> None:
     """By Polars (the extra ``fast``), or by PyArrow where only that is installed."""
+    from lossdoctor.cli.table import table
+
     steps, columns = table(history)
     try:
         import polars
