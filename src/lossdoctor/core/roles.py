@@ -125,13 +125,15 @@ def _train_losses(curves: Mapping[str, Curve], named: Mapping[str, Name]) -> tup
     most = max(len(curves[n]) for n in found)
     vals = [n for n, p in named.items() if p.kind == "loss" and p.split in ("val", "test")]
     val_bares = {named[n].bare for n in vals}
-    last = max((int(curves[n].steps.max()) for n in vals if len(curves[n]) >= _FEW), default=0)
+    best = min(p.rank for n, p in named.items() if n in found or n in vals)  # an error rate is no stand-in for a loss
+    lasts = [int(curves[n].steps.max()) for n in vals if len(curves[n]) >= _FEW and named[n].rank == best]
+    last = max(lasts, default=0)
 
     def off_axis(name: str) -> bool:
         end = int(curves[name].steps.max())
         return last > 0 and not (last <= 10 * end and end <= 10 * last)
 
-    others = any(len(curves[n]) >= _FEW and not off_axis(n) for n in found)
+    others = any(len(curves[n]) >= _FEW and named[n].rank == best and not off_axis(n) for n in found)
 
     def key(name: str) -> tuple[float, ...]:
         p = named[name]

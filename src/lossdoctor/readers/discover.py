@@ -88,6 +88,8 @@ def find(given: str, readers: Iterable[Reader], search: Search) -> Iterator[Foun
     Raises:
         ReadError: the path does not exist, cannot be looked at, or is neither a file nor a folder.
     """
+    if not given:
+        raise ReadError(given, "the path is empty", hint="give a file, a folder, a URL or - for standard input")
     path = Path(given)
     try:
         mode = path.stat().st_mode
@@ -134,7 +136,7 @@ class _Walk:
         self.outside: list[str] = []
 
     def run(self) -> Iterator[Found]:
-        yield from self._folder(Path(self.root), ())
+        yield from self._folder(self.root, ())
         if self.outside:
             some = ", ".join(self.outside[:3])
             self.search.notes.append(
@@ -142,9 +144,9 @@ class _Walk:
                 " name their targets to read them"
             )
 
-    def _folder(self, folder: Path, parts: tuple[str, ...]) -> Iterator[Found]:
+    def _folder(self, folder: str, parts: tuple[str, ...]) -> Iterator[Found]:
         try:
-            info = folder.stat()
+            info = os.stat(folder)
             if (info.st_dev, info.st_ino) in self.seen:  # a link to a folder that was read already, or a loop
                 return
             self.seen.add((info.st_dev, info.st_ino))
@@ -153,14 +155,14 @@ class _Walk:
         except OSError as error:
             reason = error.strerror or type(error).__name__
             problem = f"this folder cannot be listed ({reason})"
-            self.search.errors.append(ReadError(str(folder), problem, hint="check its permissions"))
+            self.search.errors.append(ReadError(folder, problem, hint="check its permissions"))
             return
         names = frozenset(e.name for e in entries)
         if names & _ENVIRONMENT_MARKS and parts:
             return
-        claimer = next((r for r in self.claimers if _claims(r, folder, names)), None)
+        claimer = next((r for r in self.claimers if _claims(r, Path(folder), names)), None)
         if claimer is not None:
-            yield Found(str(folder), self.root, parts, folder=folder, reader=claimer)
+            yield Found(folder, self.root, parts, folder=Path(folder), reader=claimer)
             return
         for entry in entries:
             yield from self._entry(entry, (*parts, entry.name))
@@ -175,7 +177,7 @@ class _Walk:
                 if entry.is_symlink() and not self._inside(entry.path):
                     self.outside.append(entry.path)
                     return
-                yield from self._folder(Path(entry.path), parts)
+                yield from self._folder(entry.path, parts)
             elif entry.is_file():
                 if _suffix(entry.name) in _NO_LOGS or entry.stat().st_size == 0:
                     self.search.skip(entry.path)

@@ -101,7 +101,7 @@ def rank(source: Source, readers: Iterable[Reader]) -> list[Reader]:
     Raises:
         ReadError: the file cannot be opened or decompressed.
     """
-    _ = source.head  # opens the file here, so that its errors are not taken for a reader's
+    _head(source)  # opens the file here, so that its errors are not taken for a reader's
     scored = []
     for reader in readers:
         try:
@@ -123,7 +123,7 @@ def read_source(source: Source, readers: Iterable[Reader] | None = None) -> list
         BrokenFileError: it is broken, or its reader failed on it.
         ReadError: it cannot be opened.
     """
-    if not source.head:
+    if not _head(source):
         raise NotRecognizedError(source.path, "empty file (0 bytes)", hint="check that the run has written to it")
     ranked = rank(source, registry().readers if readers is None else readers)
     for reader in ranked:
@@ -134,6 +134,8 @@ def read_source(source: Source, readers: Iterable[Reader] | None = None) -> list
         except ReadError:
             raise
         except Exception as error:
+            if type(error).__module__.partition(".")[0] in ("zlib", "zstandard", "zstd"):
+                raise _damaged(source, error) from error
             raise reader_failed(source.path, reader, error) from error
         if histories:
             for history in histories:
@@ -153,6 +155,19 @@ def reader_failed(path: str, reader: Reader, error: Exception) -> BrokenFileErro
         f"the {reader.name} reader failed on it ({kind[:300]})",
         hint="this is a fault of the reader: please report it together with the file",
     )
+
+
+def _head(source: Source) -> bytes:
+    try:
+        return source.head
+    except ReadError:
+        raise
+    except Exception as error:  # zlib and zstandard raise errors of their own
+        raise _damaged(source, error) from error
+
+
+def _damaged(source: Source, error: Exception) -> BrokenFileError:
+    return BrokenFileError(source.path, f"the compressed data is damaged ({error})", hint="copy the file again")
 
 
 def _unknown(source: Source) -> NotRecognizedError:

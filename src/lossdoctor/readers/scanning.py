@@ -20,6 +20,9 @@ from lossdoctor.readers.registry import read_source, reader_failed, registry
 from lossdoctor.readers.remote import find_remote, is_url
 
 STDIN_BYTES = 1 << 30
+# Formats of anything, not of runs alone; and roles that a table of hyperparameters or data may well have.
+_TABLES = frozenset({"csv", "jsonl", "json", "parquet", "text"})
+_SIDE_ROLES = frozenset({"epoch", "batch_size", "learning_rate", "loss_scale"})
 Progress = Callable[[int, int, str], None]
 
 
@@ -182,11 +185,22 @@ def _read_all(
         except ReadError as error:
             search.errors.append(error)
         else:
+            if not item.named and not any(_is_run(h) for h in histories):
+                search.skip(item.shown)
+                continue
             many = len(histories) > 1
             pieces[k].extend(Piece(h, item.root, item.parts, item.shown, many) for h in histories)
     if progress is not None and found:
         progress(len(found), len(found), found[-1][1].shown)
     return pieces
+
+
+def _is_run(history: TrainingHistory) -> bool:
+    """Whether what was found in a folder is a run: a table of numbers may be the data that a model was trained on."""
+    if history.format not in _TABLES or not history.curves:
+        return True
+    roles = history.roles
+    return bool(roles.names.keys() - _SIDE_ROLES or roles.auxiliary or roles.adversarial)
 
 
 def _read_one(item: Found, readers: Sequence[Reader]) -> list[TrainingHistory]:

@@ -71,22 +71,26 @@ def _is_one_run(history: TrainingHistory, reference: str, starts: Cuts) -> bool:
     if epochs is not None and len(history[epochs]) == len(history[reference]):
         first = history[epochs].values[starts]
         return bool(np.all(np.diff(first) > 0))
-    if pieces > MANY:
-        return True
-    return _goes_on(history[reference].values, starts)
+    on, over = _goes_on(history[reference].values, starts)
+    return on or (pieces > MANY and not over)
 
 
-def _goes_on(values: NDArray[np.float64], starts: Cuts) -> bool:
-    """Whether each piece begins nearer to the end of the one before than to the level at which the first began."""
+def _goes_on(values: NDArray[np.float64], starts: Cuts) -> tuple[bool, bool]:
+    """Whether the pieces go on from one another, and whether they start over.
+
+    Each piece begins nearer to the end of the one before, or nearer to the level at which the first began; on a flat
+    or noisy loss neither is clear.
+    """
     ends = [*starts[1:], len(values)]
     width = max(1, (starts[1] - starts[0]) // 20)
     heads = np.array([np.median(values[s : min(s + width, e)]) for s, e in zip(starts, ends, strict=True)])
     tails = np.array([np.median(values[max(s, e - width) : e]) for s, e in zip(starts, ends, strict=True)])
     if not (np.isfinite(heads).all() and np.isfinite(tails).all()) or heads[0] == tails[0]:
-        return False
+        return False, False
     nearer = 0.5 if len(starts) > 2 else 0.15  # one restart alone must be clear: on a flat loss it is chance
-    on = np.abs(heads[1:] - tails[:-1]) < nearer * np.abs(heads[1:] - heads[0])
-    return bool(on.mean() >= 0.8)
+    from_end, from_start = np.abs(heads[1:] - tails[:-1]), np.abs(heads[1:] - heads[0])
+    on, over = from_end < nearer * from_start, from_start < nearer * from_end
+    return bool(on.mean() >= 0.8), bool(over.mean() >= 0.8)
 
 
 def _count_on(history: TrainingHistory, reference: str, starts: Cuts) -> TrainingHistory:
