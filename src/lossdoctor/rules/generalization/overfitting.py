@@ -42,7 +42,7 @@ class Overfitting(Rule):
     needs = "a validation loss with at least 5 evaluations"
     options = (
         Option("z", 3.5, "rise above the lowest validation level in standard errors", "sigma", 1, 20),
-        Option("relative", 0.03, "least rise over the lowest level, for positive losses", "share", 0, 10),
+        Option("relative", 0.05, "least rise over the lowest level, for positive losses", "share", 0, 10),
         Option("share", 0.05, "least rise over the drop, for losses that are not all positive", "share", 0, 10),
         Option("kept", 0.55, "share of the largest late rise that is still there at the end", "share", 0.1, 1),
     )
@@ -69,9 +69,13 @@ class Overfitting(Rule):
             return has_turned(t, case.option(self, "z"), case.option(self, "kept"))
         if t.bins_after < 2:
             return False
-        after = val.y[val.best_index + 1 :]  # two or three evaluations: all clearly above, and rising
-        clear = float(after.min()) - t.best.value > max(3 * val.sigma, 0.01 * abs(t.best.value))
-        return clear and bool(np.all(np.diff(after) > 0)) and (t.relative > 0.08 if val.positive else t.share > 0.2)
+        # Two or three evaluations cannot show their noise: all must lie above the best and rise, by more than any
+        # earlier setback.
+        after = val.y[val.best_index :]
+        setback = float(np.max(np.diff(val.y[: val.best_index + 1]), initial=0.0))
+        rising = bool(np.all(np.diff(after) > 0.01 * abs(t.best.value)))
+        large = t.relative > 0.08 if val.positive else t.share > 0.2
+        return rising and large and float(after[-1] - after[0]) > 1.5 * setback
 
     def _describe(self, case: Case, metric: str, val: Reading, t: Turn, follows: str) -> Finding:
         rise = f"up {percent(t.relative)}" if val.positive else f"up by {short(t.rise)}"

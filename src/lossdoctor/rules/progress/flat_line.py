@@ -89,7 +89,7 @@ class FlatLine(Rule):
             if still and whole.relative > -0.05:
                 return "from the start"
         se = abs(whole.drop / whole.z) if whole.z else reading.sigma
-        still = abs(whole.z) < z and whole.trend_z > -2.5 and moved < 4 * max(reading.sigma, reading.start.se)
+        still = abs(whole.z) < z and whole.trend_z > -2.5 and moved <= 4 * max(reading.sigma, reading.start.se)
         # Noise may hide a fall: flat is what cannot have fallen by much, not what failed to show that it fell.
         hidden = whole.drop + 2 * se
         if still and (not reading.positive or max(hidden, lowest_gain / 2) < case.option(self, "hidden") * abs(reading.start.value)):

@@ -61,7 +61,10 @@ class LossDivergence(Rule):
         yield from self._auxiliary(case, reading)
 
     def _diverged(self, case: Case, reading: Reading, t: Turn) -> bool:
-        if not has_turned(t, case.option(self, "z"), case.option(self, "kept")):
+        kept = case.option(self, "kept")
+        if len(reading) < 12 and reading.positive and min(t.relative, t.share) > 3 and t.kept >= kept and t.bins_after >= 2:
+            return True  # a few points cannot show their noise, but no noise is so large
+        if not has_turned(t, case.option(self, "z"), kept):
             return False
         if reading.positive:
             return t.relative >= case.option(self, "relative")

@@ -145,7 +145,7 @@ def _leading_only(reading: Reading) -> bool:
 
 
 def _ends_finite(reading: Reading) -> bool:
-    return bool(np.isfinite(reading.summary.tail_values[-3:]).all())
+    return bool(np.isfinite(reading.summary.tail_values[-3:]).any())
 
 
 def _before(case: Case, reading: Reading, limit: float) -> tuple[bool, float]:
