@@ -32,11 +32,12 @@ def run_section(d: Diagnosis, index: int, *, limit: int, linked: bool) -> str:
     name = markup(words.title(d))
     back = '<a class="top-link" href="#index">back to the index</a>' if linked else ""
     mapping = "".join(f"<li>{markup(role)} = <code>{markup(names)}</code></li>" for role, names in words.mapping(d))
+    told = f"<p>{markup(words.basis(d))}</p>" if words.basis(d) else ""
     label = f"Loss curves of {words.title(d)}: {words.STATUS_WORDS[d.status]}. {d.basis}"
     return f"""<section class="run" id="run-{index}" aria-labelledby="name-{index}">
 <div class="head"><h2 id="name-{index}">{badge(d.status)} {name}</h2>{back}</div>
 <p class="meta">{markup(d.history.format)} · {markup(words.span(d))}</p>
-<p>{markup(d.basis)}</p>
+{told}
 <ul class="mapping" aria-label="Which metric plays which role">{mapping or "<li>no loss recognised</li>"}</ul>
 {_controls(index)}
 <div class="plot" role="img" aria-label="{markup(label)}"></div>

@@ -41,7 +41,7 @@ def diagnosis_html(diagnosis: Diagnosis) -> str:
     rest = f'<div style="opacity:.75;margin-top:6px">{notes}{missing}</div>' if notes or missing else ""
     return (
         f'<div style="{_BOX}"><b><span style="color:{_TINTS[d.status]}">{sign} {word}</span> '
-        f"{markup(words.title(d))}</b> · {markup(words.span(d))}<br>{markup(d.basis)}"
+        f"{markup(words.title(d))}</b> · {markup(words.span(d))}<br>{markup(words.basis(d))}"
         f'<div style="{_GROUND}">{chart}</div>{findings}{rest}</div>'
     )
 

@@ -35,7 +35,7 @@ def _heights(levels: Values) -> list[int]:
     fine = levels[np.isfinite(levels)]
     if len(fine) == 0:
         return [-1] * len(levels)
-    if fine.min() > 0 and fine.max() / fine.min() > 100:
+    if fine.min() > 0 and float(fine.max()) / float(fine.min()) > 100:
         levels = np.log(levels)
         fine = levels[np.isfinite(levels)]
     low, high = float(fine.min()), float(fine.max())

@@ -35,8 +35,9 @@ def print_run(diagnosis: Diagnosis, console: Console, glyphs: Glyphs = UNICODE) 
     console.print(facts, soft_wrap=True)
     named = "; ".join(f"{role} = {name}" for role, name in words.mapping(d))
     rows = [("metrics", named or "no loss recognised; name one with --metric train_loss=NAME")]
-    if d.basis:
-        rows.append(("basis", visible(d.basis)))
+    basis = words.basis(d)
+    if basis:
+        rows.append(("basis", basis))
     print_rows(console, rows, 2)
     for finding in d.findings:
         console.print()

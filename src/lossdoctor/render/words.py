@@ -118,6 +118,11 @@ def title(diagnosis: Diagnosis) -> str:
     return visible(h.path or h.name or "run")
 
 
+def basis(d: Diagnosis) -> str:
+    """What the status rests on; empty when the first finding says the same."""
+    return "" if d.findings and d.findings[0].summary == d.basis else visible(d.basis)
+
+
 def mapping(diagnosis: Diagnosis) -> list[tuple[str, str]]:
     """Role -> the log's own names, with the terms that were watched besides."""
     roles = diagnosis.history.roles
