@@ -1,4 +1,4 @@
-"""From the bytes of an event file to its scalars, piece by piece: bounded memory, and a growing file can be followed."""
+"""From the bytes of an event file to its scalars, piece by piece: memory stays bounded, and files may still grow."""
 
 from __future__ import annotations
 

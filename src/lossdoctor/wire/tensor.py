@@ -1,6 +1,7 @@
 """Scalars in protobuf tensors, and holes: where a number lies in a record and how its bytes are read.
 
-Each decoding is here twice, for one record (:func:`decode`) and for many (:func:`decode_rows`); a test holds them equal.
+Each decoding is here twice, for one record (:func:`decode`) and for many (:func:`decode_rows`); a test holds both to
+the same numbers.
 """
 
 from __future__ import annotations
@@ -157,21 +158,29 @@ def decode_rows(buffer: NDArray[np.uint8], starts: NDArray[np.int64], hole: Hole
         dtype = np.dtype(encoding)
         return np.asarray(unaligned(buffer, dtype)[at], dtype=np.float64)
     if encoding == "bool1":
-        return (buffer[at] != 0).astype(np.float64)
+        return np.asarray(buffer[at] != 0, dtype=np.float64)
     if encoding == "bfloat2":
         return _bfloat16(unaligned(buffer, np.dtype("<u2"))[at])
+    return _varints(_varint_rows(buffer, at, hole.width), encoding)
+
+
+def _varint_rows(buffer: NDArray[np.uint8], at: NDArray[np.int64], width: int) -> NDArray[np.uint64]:
     value = np.zeros(len(at), dtype=np.uint64)
-    for i in range(hole.width):
+    for i in range(width):
         byte = buffer[at + i].astype(np.uint64)
         value |= (byte & np.uint64(0x7F)) << np.uint64(7 * i)
+    return value
+
+
+def _varints(value: NDArray[np.uint64], encoding: str) -> NDArray[Any]:
     if encoding == "int64":
-        return value.view(np.int64)
+        return np.asarray(value.view(np.int64))
     if encoding == "int32":
-        return value.astype(np.uint32).view(np.int32).astype(np.float64)
+        return np.asarray(value.astype(np.uint32).view(np.int32), dtype=np.float64)
     if encoding == "bool":
-        return (value != 0).astype(np.float64)
+        return np.asarray(value != 0, dtype=np.float64)
     if encoding == "half":
-        return value.astype(np.uint16).view(np.float16).astype(np.float64)
+        return np.asarray(value.astype(np.uint16).view(np.float16), dtype=np.float64)
     if encoding == "bfloat16":
         return _bfloat16(value)
     return value.astype(np.uint32).astype(np.float64) if encoding == "uint32" else value.astype(np.float64)
@@ -179,7 +188,8 @@ def decode_rows(buffer: NDArray[np.uint8], starts: NDArray[np.int64], hole: Hole
 
 def _bfloat16(bits: NDArray[Any]) -> NDArray[np.float64]:
     """The upper half of a float32, with zeros below."""
-    return (bits.astype(np.uint32) << np.uint32(16)).view(np.float32).astype(np.float64)
+    floats: NDArray[np.float32] = (bits.astype(np.uint32) << np.uint32(16)).view(np.float32)
+    return floats.astype(np.float64)
 
 
 def unaligned(buffer: NDArray[np.uint8], dtype: np.dtype[Any]) -> NDArray[Any]:
