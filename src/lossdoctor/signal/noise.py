@@ -53,8 +53,8 @@ def second_diff_noise(values: ArrayLike) -> float:
 
     NaN with fewer than two second differences.
 
-    >>> second_diff_noise([0.0, 1.0, 4.0, 9.0, 16.0])  # the curvature is all that is left
-    1.2105...
+    >>> round(second_diff_noise([0.0, 1.0, 4.0, 9.0, 16.0]), 4)  # the curvature is all that is left
+    1.2105
     """
     with np.errstate(over="ignore", invalid="ignore"):
         d = finite(np.diff(as_floats(values), n=2))
@@ -115,7 +115,8 @@ def detrended(values: Floats) -> Floats:
     # what rounding leaves of a perfect line is not noise
     floor = 8.0 * np.finfo(np.float64).eps
     rest = np.where(np.abs(rest) > floor, rest, np.where(keep, 0.0, np.nan))
-    return np.asarray(np.ldexp(rest, exponent))
+    with np.errstate(over="ignore"):
+        return np.asarray(np.ldexp(rest, exponent))
 
 
 def correlation_at(rest: Floats, lag: int) -> float:

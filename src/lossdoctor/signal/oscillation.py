@@ -20,12 +20,14 @@ class Oscillation:
     """Measures of the swings of a curve about its trend.
 
     Attributes:
-        turn_rate: share of points where the smoothed curve turns; 2/3 for unsmoothed white noise, near 0 for a trend.
+        turn_rate: share of points where the curve, averaged over 1 % of its length, turns: 2/3 for unsmoothed white
+            noise, near 0 for a trend.
         amplitude: median half height of the swings, in units of the values; 0 when none exceeds the noise.
         noise: noise of a single value, from second differences.
         ratio: amplitude over noise; infinite without noise.
         swings: number of swings higher than the noise explains.
-        lag1: lag-1 autocorrelation of the residuals: high for slow swings, near 0 for noise, below 0 for zigzag.
+        lag1: lag-1 autocorrelation of the residuals: high for slow swings, near 0 for noise. A zigzag from point to
+            point looks like noise to all the rest: it shows as ``lag1`` near -1 and a period of 2.
         period: points per dominant cycle (of the reduced curve, times its reduction); NaN when there is none.
         power: share of the residuals' power within that cycle's frequency, 0 to 1.
         decay: median height of the swings in the last third over that in the first third; NaN when either has none.

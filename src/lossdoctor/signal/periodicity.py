@@ -14,6 +14,10 @@ from lossdoctor.core.errors import UsageError
 from lossdoctor.signal.arrays import ArrayLike, Floats, as_floats
 from lossdoctor.signal.tails import normal_sf
 
+# A running mean over W points lowers the autocorrelation of noise by a line in the lag, up to W / 2. With four periods
+# that holds up to the lag of one and a half that is looked at, and the contrast below does not see it.
+_TREND = 4
+
 
 @dataclass(frozen=True, slots=True)
 class Period:
@@ -72,13 +76,14 @@ def without_trend(values: ArrayLike, window: int) -> Floats:
     low = np.maximum(np.arange(len(v)) - half, 0)
     high = np.minimum(np.arange(len(v)) + half + 1, len(v))
     mean = (total[high] - total[low]) / np.maximum(count[high] - count[low], 1)
-    return np.where(keep, np.ldexp(z - mean, exponent), np.nan)
+    with np.errstate(over="ignore"):
+        return np.where(keep, np.ldexp(z - mean, exponent), np.nan)
 
 
 def period_at(values: ArrayLike, period: int) -> Period | None:
     """How strongly a pattern of the given period (at least 4 points) comes back.
 
-    The trend is taken out by a running mean over one period. None with fewer than three periods of finite values.
+    The trend is taken out by a running mean over four periods. None with fewer than three periods of finite values.
 
     >>> period_at(np.tile([0.0, 1.0, 2.0, 3.0, 4.0], 10), 5).z > 3
     True
@@ -89,7 +94,7 @@ def period_at(values: ArrayLike, period: int) -> Period | None:
     n = int(np.isfinite(v).sum())
     if n < 3 * period:
         return None
-    r = autocorrelation(without_trend(v, period), period + period // 2 + 1)
+    r = autocorrelation(without_trend(v, _TREND * period), period + period // 2 + 1)
     contrast, error = _contrast(r, np.array([period]), n)
     z = float(contrast[0] / error[0])
     return Period(period, float(r[period]), z, normal_sf(z))
@@ -98,18 +103,19 @@ def period_at(values: ArrayLike, period: int) -> Period | None:
 def find_period(values: ArrayLike, low: int = 4, high: int | None = None) -> Period | None:
     """The period between ``low`` and ``high`` points that stands out most, or None when there is too little to see.
 
-    The trend is taken out by a running mean over a quarter of the curve; at least four periods must fit.
+    The trend is taken out by a running mean over four of the longest periods; at least four periods must fit.
+    ``high`` is by default an eighth of the number of points.
 
     >>> find_period(np.tile([0.0, 1.0, 2.0, 3.0, 4.0, 5.0], 20)).period
     6
     """
     v = as_floats(values)
     n = int(np.isfinite(v).sum())
-    high = min(n // 4, high or n // 4)
+    high = min(n // 4, high or n // 8)
     low = max(low, 4)
     if high < low or n < 16:
         return None
-    r = autocorrelation(without_trend(v, n // 4), high + high // 2 + 2)
+    r = autocorrelation(without_trend(v, _TREND * high), high + high // 2 + 2)
     lags = np.arange(low, high + 1)
     peak = (r[lags] >= r[lags - 1]) & (r[lags] >= r[lags + 1]) & (r[lags] > 0)
     lags = lags[peak]
@@ -117,6 +123,8 @@ def find_period(values: ArrayLike, low: int = 4, high: int | None = None) -> Per
         return None
     contrast, error = _contrast(r, lags, n)
     z = contrast / error
+    if not z.max() > 0:
+        return None
     # multiples of a period stand out as well: take the shortest that comes near the best
     k = int(np.flatnonzero(z >= 0.9 * z.max())[0])
     return Period(int(lags[k]), float(r[lags[k]]), float(z[k]), min(normal_sf(float(z[k])) * (high - low + 1), 1.0))

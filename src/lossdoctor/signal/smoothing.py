@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left, insort
-from itertools import accumulate
 
 import numpy as np
 
@@ -31,15 +30,13 @@ def ema(values: ArrayLike, factor: float = 0.9) -> Floats:
     k = np.arange(1, int(keep.sum()) + 1)
     gain = (1.0 - factor) / (1.0 - factor**k)  # the weights of k values sum to 1
     gain[:1] = 1.0
-    pairs = zip(v[keep].tolist(), gain.tolist(), strict=True)
-    out[keep] = [c for c, _ in accumulate(pairs, _mix)]
+    current, means = 0.0, []
+    for value, share in zip(v[keep].tolist(), gain.tolist(), strict=True):
+        if value != current:  # equal values must stay exact
+            current = current * (1.0 - share) + value * share
+        means.append(current)
+    out[keep] = means
     return out
-
-
-def _mix(past: tuple[float, float], new: tuple[float, float]) -> tuple[float, float]:
-    current, (value, gain) = past[0], new
-    # equal values must stay exact
-    return (current if value == current else current * (1.0 - gain) + value * gain), gain
 
 
 def ema_from_first(values: ArrayLike, factor: float = 0.9) -> Floats:

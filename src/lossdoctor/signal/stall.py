@@ -72,7 +72,7 @@ def steps_without_decrease(values: ArrayLike, probability: float = 0.51) -> int:
 
 
 def steps_without_decrease_robust(values: ArrayLike, probability: float = 0.51, discard: float = 0.10) -> int:
-    """The same without the largest values: a spike near the end would look like a decrease after it.
+    """The same without the largest values: a spike early in a stall looks like a decrease after it.
 
     Args:
         discard: share of the largest values left out, 0 to 1. They still count as steps.

@@ -23,7 +23,7 @@ _CHUNK = 256 * BLOCK  # points worked on at once: the arrays stay in the process
 _WAIT = 2048  # appended points collected before they are worked on
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class CurveSummary:
     """What is kept of a curve of any length. Indices count points from 0 in the order of arrival.
 
@@ -66,6 +66,10 @@ class CurveSummary:
     n_spikes: int
     n_jumps: int
     n_nonfinite_runs: int
+
+    def __repr__(self) -> str:
+        size = f"{len(self.blocks)} blocks of {self.blocks.size}, {len(self.events)} events"
+        return f"<CurveSummary: {self.n} points, steps {self.first_step} to {self.last_step}, {size}>"
 
     @property
     def n_nonfinite(self) -> int:

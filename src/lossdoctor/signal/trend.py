@@ -59,7 +59,8 @@ def mann_kendall(values: ArrayLike, *, correct: bool = True) -> MannKendall:
 
     References:
         Hamed and Rao, "A modified Mann-Kendall trend test for autocorrelated data", J. Hydrology 204 (1998).
-        Deviations: lags up to a quarter of the length, and the variance is never made smaller than under independence.
+        Deviations: lags up to a quarter of the length; at least the variance of an AR(1) with the bias-corrected lag-1
+        autocorrelation, and never less than under independence.
 
     >>> mann_kendall([5.0, 4.0, 4.5, 3.0, 2.5, 2.0, 1.0, 0.5]).z < -2
     True
@@ -80,7 +81,8 @@ def mann_kendall(values: ArrayLike, *, correct: bool = True) -> MannKendall:
 
 
 def _rank_inflation(y: Floats) -> float:
-    """Hamed and Rao's factor, from the significant autocorrelations of the ranks of the detrended values."""
+    """The larger of Hamed and Rao's factor, from the significant autocorrelations of the ranks of the detrended values,
+    and that of an AR(1): on short curves the significant ones are too few."""
     n = len(y)
     at = np.arange(n, dtype=np.float64)
     slope, _ = theil_sen(at, y)
@@ -95,7 +97,8 @@ def _rank_inflation(y: Floats) -> float:
         rho = float((rank[lag:] * rank[:-lag]).sum()) / power
         if abs(rho) > 1.96 / math.sqrt(n):
             factor += (n - lag) * (n - lag - 1) * (n - lag - 2) * rho
-    return max(1.0 + 2.0 * factor / (n * (n - 1) * (n - 2)), 1.0)
+    rho = _unbiased_rho(rank, power)
+    return max(1.0 + 2.0 * factor / (n * (n - 1) * (n - 2)), (1.0 + rho) / (1.0 - rho), 1.0)
 
 
 def ranks(values: Floats) -> Floats:
