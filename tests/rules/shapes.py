@@ -55,7 +55,9 @@ def epochs(rng: np.random.Generator) -> Curves:
     """One value per epoch: training falls, validation falls and levels off."""
     n = int(rng.integers(15, 200))
     t = np.linspace(0, 1, n)
-    train = _power(t, 1.0, rng.uniform(0.02, 0.4), rng.uniform(5, 40)) * np.exp(rng.normal(0, rng.uniform(0.005, 0.04), n))
+    train = _power(t, 1.0, rng.uniform(0.02, 0.4), rng.uniform(5, 40)) * np.exp(
+        rng.normal(0, rng.uniform(0.005, 0.04), n)
+    )
     low = rng.uniform(0.15, 0.5)
     val = (low + (1 - low) * np.exp(-t * rng.uniform(5, 20))) * np.exp(rng.normal(0, rng.uniform(0.005, 0.05), n))
     s, c = _steps(n, 1), _scale(rng)
@@ -67,7 +69,9 @@ def fine_tuning(rng: np.random.Generator) -> Curves:
     n, every = int(rng.integers(40, 1500)), int(rng.choice([1, 5, 10, 50]))
     t = np.linspace(0, 1, n)
     start = rng.uniform(1.2, 2.5)
-    base = start * (1 - rng.uniform(0.2, 0.5) * (1 - np.exp(-t * rng.uniform(8, 40)))) * (1 - rng.uniform(0.03, 0.15) * t)
+    base = (
+        start * (1 - rng.uniform(0.2, 0.5) * (1 - np.exp(-t * rng.uniform(8, 40)))) * (1 - rng.uniform(0.03, 0.15) * t)
+    )
     loss = base * np.exp(rng.normal(0, rng.uniform(0.03, 0.15), n))
     s = _steps(n, every)
     out: Curves = {"loss": (s, loss)}
@@ -139,7 +143,10 @@ def log_density(rng: np.random.Generator) -> Curves:
     base = 3.0 - 5.0 * (1 - np.exp(-t * rng.uniform(6, 20)))
     loss = base + rng.normal(0, 0.15, n)
     at = np.unique(np.linspace(0, n - 1, int(rng.integers(10, 40))).astype(int))
-    return {"train_nll": (_steps(n, 1), loss), "val_nll": (_steps(n, 1)[at], base[at] + 0.1 + rng.normal(0, 0.03, len(at)))}
+    return {
+        "train_nll": (_steps(n, 1), loss),
+        "val_nll": (_steps(n, 1)[at], base[at] + 0.1 + rng.normal(0, 0.03, len(at))),
+    }
 
 
 def reweighted(rng: np.random.Generator) -> Curves:

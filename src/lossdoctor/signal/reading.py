@@ -6,8 +6,10 @@ consecutive points: single points up to 128 of them, aligned blocks beyond. All 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +20,10 @@ MAX_BINS = 128
 _NORMAL = 1.4826  # MAD of a normal distribution to its standard deviation
 
 Floats = NDArray[np.float64]
+
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +51,7 @@ class Reading:
     def __init__(self, summary: CurveSummary) -> None:
         self.summary = summary
         self.steps, self.y, self.spread, self.width = _bins(summary)
+        self.measured: dict[Hashable, Any] = {}
 
     def __len__(self) -> int:
         return len(self.y)
@@ -76,7 +83,7 @@ class Reading:
         """Robust standard deviation of single points about the smooth curve, over the later four fifths."""
         if self.width == 1:
             return self.sigma
-        return float(np.median(self.spread[len(self.spread) // 5 :]))
+        return median(self.spread[len(self.spread) // 5 :])
 
     @cached_property
     def inflation(self) -> float:
@@ -97,7 +104,7 @@ class Reading:
         count = len(part)
         local = self.sigma if count < 8 else max(self.sigma, bin_noise(part))
         se = 1.2533 * local / np.sqrt(max(count, 1)) * self.inflation if count > 2 else local
-        return Level(float(np.median(part)), float(se), int(self.steps[first]), int(self.steps[last - 1]), count)
+        return Level(median(part), float(se), int(self.steps[first]), int(self.steps[last - 1]), count)
 
     @cached_property
     def start(self) -> Level:
@@ -110,7 +117,7 @@ class Reading:
             return first
         values = self.summary.head_values[:64]
         values = values[np.isfinite(values)][:3]
-        raw = float(np.median(values)) if len(values) else first.value
+        raw = median(values) if len(values) else first.value
         return Level(max(first.value, raw), max(first.se, self.raw_sigma), first.first_step, first.last_step, 1)
 
     @property
@@ -172,6 +179,20 @@ class Reading:
         return float((step - self.summary.first_step) / span) if span > 0 else 0.0
 
 
+def once(measure: Callable[Concatenate[Reading, P], T]) -> Callable[Concatenate[Reading, P], T]:
+    """Decorate a measurement of a reading: several rules ask for the same one, it is taken once."""
+
+    @wraps(measure)
+    def remembered(reading: Reading, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        key = (measure.__name__, args, tuple(kwargs.items()))
+        if key not in reading.measured:
+            reading.measured[key] = measure(reading, *args, **kwargs)
+        found: T = reading.measured[key]
+        return found
+
+    return remembered
+
+
 def _bins(summary: CurveSummary) -> tuple[Floats, Floats, Floats, int]:
     raw = summary.raw()
     if raw is not None:
@@ -205,6 +226,17 @@ def _bins(summary: CurveSummary) -> tuple[Floats, Floats, Floats, int]:
     return x, y, spread, width
 
 
+def median(values: Floats) -> float:
+    """Median of finite values; several times quicker than NumPy's on the short arrays that rules look at.
+
+    >>> median(np.array([3.0, 1.0, 2.0, 10.0]))
+    2.5
+    """
+    ordered = np.sort(values)
+    half = len(ordered) // 2
+    return float(ordered[half]) if len(ordered) % 2 else float((ordered[half - 1] + ordered[half]) / 2)
+
+
 def bin_noise(y: Floats) -> float:
     """Robust standard deviation of independent noise on a smooth curve, from second differences.
 
@@ -214,7 +246,7 @@ def bin_noise(y: Floats) -> float:
     if len(y) < 4:
         return 0.0
     second = y[2:] - 2 * y[1:-1] + y[:-2]
-    return float(_NORMAL * np.median(np.abs(second)) / np.sqrt(6.0))
+    return float(_NORMAL * median(np.abs(second)) / 6.0**0.5)
 
 
 def running_median(y: Floats, half: int) -> Floats:
@@ -229,8 +261,8 @@ def running_median(y: Floats, half: int) -> Floats:
     inner = np.lib.stride_tricks.sliding_window_view(y, 2 * half + 1)
     out[half : len(y) - half] = np.sort(inner, axis=1)[:, half]
     for i in range(half):
-        out[i] = np.median(y[: i + half + 1])
-        out[len(y) - 1 - i] = np.median(y[len(y) - 1 - i - half :])
+        out[i] = median(y[: i + half + 1])
+        out[len(y) - 1 - i] = median(y[len(y) - 1 - i - half :])
     return out
 
 

@@ -7,11 +7,12 @@ what was searched: the lowest of many windows is low by chance alone, so "above 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lossdoctor.signal.reading import Level, Reading
+from lossdoctor.signal.reading import Level, Reading, median, once
 
 Floats = NDArray[np.float64]
 _FLOOR = 0.002  # least noise of a level, as a share of the level's own size: printed digits and float32 rounding
@@ -51,6 +52,7 @@ class Turn:
     bins_after: int
 
 
+@once
 def turn(reading: Reading) -> Turn | None:
     """Measure the rise after the lowest level; None with fewer than four bins."""
     k = len(reading)
@@ -92,9 +94,15 @@ def kendall_z(y: Floats) -> float:
     n = len(y)
     if n < 3:
         return 0.0
-    s = float(np.sign(y[None, :] - y[:, None])[np.triu_indices(n, 1)].sum())
+    s = float(np.sign(np.subtract.outer(y, y)[_pairs(n)]).sum())
     var = n * (n - 1) * (2 * n + 5) / 18.0
     return float((s - np.sign(s)) / np.sqrt(var))
+
+
+@lru_cache(maxsize=160)
+def _pairs(n: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Indices of all pairs (later, earlier)."""
+    return np.tril_indices(n, -1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +124,7 @@ class Fall:
     slope: float
 
 
+@once
 def fall(reading: Reading, first: int = 0, last: int | None = None) -> Fall | None:
     """Measure the fall between bins ``first`` and ``last`` (excluded); None with fewer than four bins."""
     last = len(reading) if last is None else last
@@ -145,8 +154,8 @@ def median_slope(y: Floats) -> float:
     """
     if len(y) < 2:
         return 0.0
-    i, j = np.triu_indices(len(y), 1)
-    return float(np.median((y[j] - y[i]) / (j - i)))
+    i, j = _pairs(len(y))
+    return median((y[i] - y[j]) / (i - j))
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +174,7 @@ class Stall:
     relative_fall: float
 
 
+@once
 def stall(reading: Reading) -> Stall | None:
     """The longest final stretch without a significant fall; None with fewer than eight bins."""
     k = len(reading)
@@ -183,6 +193,7 @@ def stall(reading: Reading) -> Stall | None:
     return Stall(onset, int(reading.steps[onset]), (k - onset) / k, float(lost))
 
 
+@once
 def straightness(reading: Reading) -> float:
     """Slope of the last third over the mean slope of the whole curve: 1 for a straight line, near 0 for a levelled one.
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lossdoctor.signal.reading import Reading, bin_noise, running_median
+from lossdoctor.signal.reading import Reading, bin_noise, median, once, running_median
 
 Floats = NDArray[np.float64]
 
@@ -39,6 +39,7 @@ class Swings:
     decay: float
 
 
+@once
 def swings(reading: Reading) -> Swings | None:
     """Measure the swings; None with fewer than sixteen bins."""
     k = len(reading)
@@ -51,11 +52,11 @@ def swings(reading: Reading) -> Swings | None:
     amplitude = _half_range(rest)
     third = max(len(rest) // 3, 4)
     first = _half_range(rest[:third])
-    centre = float(np.median(y))
+    centre = median(y)
     power = float(np.dot(rest, rest))
     late_drop = float(reading.level[skip] - reading.level[skip:].min())
     noise = bin_noise(y)
-    floor = float(np.median(reading.spread[skip:])) * 1.2533 / np.sqrt(reading.width) if reading.width > 1 else np.nan
+    floor = median(reading.spread[skip:]) * 1.2533 / np.sqrt(reading.width) if reading.width > 1 else np.nan
     return Swings(
         amplitude=amplitude,
         relative=amplitude / abs(centre) if reading.positive and centre else float("nan"),
@@ -106,18 +107,24 @@ class Excursion:
     recovered: bool
 
 
+@once
 def excursions(reading: Reading, least_score: float = 6.0) -> list[Excursion]:
     """Jumps of the binned curve above the level before them, in order; empty with fewer than twelve bins."""
     k = len(reading)
     if k < 12:
         return []
     y = reading.y
-    noise = max(reading.sigma, 0.002 * (abs(float(np.median(y))) if reading.positive else reading.drop))
+    noise = max(reading.sigma, 0.002 * (abs(median(y)) if reading.positive else reading.drop))
     found: list[Excursion] = []
     start = y[0]
-    i = 4
+    # The median of the five bins before each bin, all at once: most bins end here.
+    before_all = np.sort(np.lib.stride_tricks.sliding_window_view(y, 5), axis=1)[:, 2]
+    i = 5
     while i < k:
-        before = float(np.median(y[max(0, i - 5) : i]))
+        before = float(before_all[i - 5])
+        if y[i] - before <= least_score * noise:
+            i += 1
+            continue
         local = max(noise, bin_noise(y[max(0, i - 16) : i]))
         if local <= 0 or y[i] - before <= least_score * local:
             i += 1

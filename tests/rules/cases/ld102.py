@@ -15,7 +15,9 @@ def _training_stops_validation_explodes() -> TrainingHistory:
     steps = np.arange(100)
     loss = 30 * np.exp(-steps / 20) + 7 + rng.normal(0, 0.5, 100)
     at = np.array([0, 2000, 4000, 6000, 8000, 10000])
-    return TrainingHistory({"loss": (steps, loss), "validation/ctc_loss": (at, np.array([30, 9, 40, 900, 3300, 3358.0]))})
+    return TrainingHistory(
+        {"loss": (steps, loss), "validation/ctc_loss": (at, np.array([30, 9, 40, 900, 3300, 3358.0]))}
+    )
 
 
 def _kl_settles() -> TrainingHistory:
@@ -24,7 +26,9 @@ def _kl_settles() -> TrainingHistory:
     t = np.linspace(0, 1, 300)
     steps = np.arange(300)
     total = 100 * np.exp(-t * 10) + 60 + rng.normal(0, 1, 300)
-    return TrainingHistory({"loss": (steps, total), "kl_loss": (steps, 12 * (1 - np.exp(-t * 8)) + rng.normal(0, 0.1, 300))})
+    return TrainingHistory(
+        {"loss": (steps, total), "kl_loss": (steps, 12 * (1 - np.exp(-t * 8)) + rng.normal(0, 0.1, 300))}
+    )
 
 
 SICK = {

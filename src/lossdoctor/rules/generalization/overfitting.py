@@ -11,7 +11,7 @@ from lossdoctor.core.numbers import percent, short, sureness
 from lossdoctor.core.options import Option
 from lossdoctor.rules.base import Case, Rule
 from lossdoctor.rules.stability.loss_divergence import has_turned
-from lossdoctor.signal.reading import Reading
+from lossdoctor.signal.reading import Reading, median
 from lossdoctor.signal.shape import Turn, kendall_z, turn
 
 
@@ -128,7 +128,7 @@ def _training_after(train: Reading | None, onset: int) -> str:
     y = train.y[after]
     edge = max(1, len(y) // 5)
     change = float(np.median(y[-edge:]) - np.median(y[:edge]))
-    noise = max(train.sigma, 0.002 * abs(float(np.median(y)))) * 1.25 * np.sqrt(2 / edge)
+    noise = max(train.sigma, 0.002 * abs(median(y))) * 1.25 * np.sqrt(2 / edge)
     trend = kendall_z(y)
     if change > 2 * noise and trend > 2:
         return "rises"

@@ -84,8 +84,8 @@ class Underfitting(Rule):
             case,
             metric=metric,
             summary=(
-                f"training and validation stay high together: {short(train.end.value)} and {short(val.end.value)}, at most "
-                f"{percent(lost)} below where they started; {sign}"
+                f"training and validation stay high together: {short(train.end.value)} and {short(val.end.value)}, "
+                f"at most {percent(lost)} below where they started; {sign}"
             ),
             confidence=0.65,
             onset_step=int(train.steps[0]),

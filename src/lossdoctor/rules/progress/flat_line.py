@@ -41,7 +41,12 @@ class FlatLine(Rule):
     needs = "a loss with at least 6 points"
     options = (
         Option(
-            "hidden", 0.12, "largest fall over the starting level that the noise of a flat run may hide", "share", 0.01, 1
+            "hidden",
+            0.12,
+            "largest fall over the starting level that the noise of a flat run may hide",
+            "share",
+            0.01,
+            1,
         ),
         Option("z", 3.0, "fall in standard errors below which it is not one", "sigma", 1, 10),
         Option(
@@ -92,7 +97,10 @@ class FlatLine(Rule):
         still = abs(whole.z) < z and whole.trend_z > -2.5 and moved <= 4 * max(reading.sigma, reading.start.se)
         # Noise may hide a fall: flat is what cannot have fallen by much, not what failed to show that it fell.
         hidden = whole.drop + 2 * se
-        if still and (not reading.positive or max(hidden, lowest_gain / 2) < case.option(self, "hidden") * abs(reading.start.value)):
+        if still and (
+            not reading.positive
+            or max(hidden, lowest_gain / 2) < case.option(self, "hidden") * abs(reading.start.value)
+        ):
             return "from the start"
         if not reading.positive:
             return ""
@@ -101,7 +109,9 @@ class FlatLine(Rule):
         if rest is None or len(reading) < 12:
             return ""
         lost = (reading.start.value - reading.end.value) / abs(reading.start.value)
-        level = abs(rest.z) < z and abs(rest.trend_z) < 3 or abs(rest.relative) < 0.5 * case.option(self, "least_fall")
+        level = (abs(rest.z) < z and abs(rest.trend_z) < 3) or abs(rest.relative) < 0.5 * case.option(
+            self, "least_fall"
+        )
         return "after a first small fall" if level and 0 <= lost < case.option(self, "once_fall") else ""
 
     def _continued(self, case: Case, reading: Reading) -> bool:

@@ -16,8 +16,8 @@ class SlowDescent(Rule):
     """The loss still falls in a straight line at the end, and has not come far.
 
     ## What it sees
-    A significant fall whose last third is nearly as steep as the whole: no diminishing returns yet. It is a warning when
-    the whole run lost only a small part of the starting level, and information otherwise.
+    A significant fall whose last third is nearly as steep as the whole: no diminishing returns yet. It is a warning
+    when the whole run lost only a small part of the starting level, and information otherwise.
 
     ## Why it matters
     A healthy run falls fast first and slows down. A straight, shallow line means that the steps are too short for the
@@ -72,7 +72,7 @@ class SlowDescent(Rule):
             case,
             metric=metric,
             severity="warning" if costly else "info",
-            summary=f"{metric} still falls in a nearly straight line at the end ({short(line)} of its mean slope) and is {way}",
+            summary=f"{metric} still falls in a nearly straight line at the end ({short(line)} of its mean slope), {way}",
             confidence=0.75 if costly else 0.8,
             onset_step=int(reading.steps[0]),
             evidence={"straightness": line, "relative_fall": lost, "z": whole.z},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 from lossdoctor.core.finding import Abstention, Action, Cause, Finding
@@ -63,7 +64,7 @@ class StoppedTooEarly(Rule):
 
     def _describe(self, case: Case, metric: str, reading: Reading, gain: float, line: float, warn: bool) -> Finding:
         pace = f", at {short(line)} of its mean slope" if warn else ""
-        amount = f" (another {percent(gain)} in the last fifth)" if gain == gain else ""
+        amount = f" (another {percent(gain)} in the last fifth)" if math.isfinite(gain) else ""
         return self.finding(
             case,
             metric=metric,

@@ -18,8 +18,8 @@ class StuckAtChance(Rule):
     """A classifier's loss sits at the value of guessing.
 
     ## What it sees
-    The cross-entropy stays within two percent of ln K for at least half of the run and to its end. The number of classes
-    K is given (``--context classes=10``) or seen in the log's configuration; without it, an accuracy that stays at 1/K
+    The cross-entropy stays within two percent of ln K for at least half of the run and to its end. The number of
+    classes K is given (``--context classes=10``) or seen in the log's configuration; without it, an accuracy that stays at 1/K
     while the loss stays at ln K says the same.
 
     ## Why it matters
@@ -29,8 +29,8 @@ class StuckAtChance(Rule):
     A loss that is not a cross-entropy in nats, or classes so unbalanced that guessing does better than ln K.
 
     ## What to try
-    Overfit one batch. Look for a softmax applied twice, dead units after a far too high learning rate, labels that do not
-    belong to their inputs.
+    Overfit one batch. Look for a softmax applied twice, dead units after a far too high learning rate, labels that do
+    not belong to their inputs.
 
     ## References
     Karpathy 2019, A Recipe for Training Neural Networks ("verify loss at init").
@@ -84,7 +84,7 @@ class StuckAtChance(Rule):
             actions=(
                 Action(
                     "check_training_loop",
-                    "overfit one batch; look for a second softmax and for labels that lost their inputs",
+                    "overfit one batch; look for a second softmax, labels that lost their inputs",
                 ),
                 Action("reduce_learning_rate", "divide by 10: a first step too long can kill all units"),
             ),

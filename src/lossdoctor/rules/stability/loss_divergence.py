@@ -62,7 +62,13 @@ class LossDivergence(Rule):
 
     def _diverged(self, case: Case, reading: Reading, t: Turn) -> bool:
         kept = case.option(self, "kept")
-        if len(reading) < 12 and reading.positive and min(t.relative, t.share) > 3 and t.kept >= kept and t.bins_after >= 2:
+        if (
+            len(reading) < 12
+            and reading.positive
+            and min(t.relative, t.share) > 3
+            and t.kept >= kept
+            and t.bins_after >= 2
+        ):
             return True  # a few points cannot show their noise, but no noise is so large
         if not has_turned(t, case.option(self, "z"), kept):
             return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from lossdoctor.core.finding import Abstention, Action, Cause, Finding
 from lossdoctor.core.numbers import short
 from lossdoctor.core.options import Option
 from lossdoctor.rules.base import Case, Rule
-from lossdoctor.signal.reading import Reading
+from lossdoctor.signal.reading import Reading, median
 
 
 class LossNonfinite(Rule):
@@ -19,8 +20,8 @@ class LossNonfinite(Rule):
     ## What it sees
     Any NaN or Inf in any loss of the run. It says whether it came suddenly (the points before lie within their usual
     noise) or gradually (the loss or the gradient norm rose first), and whether the loss came back.
-    A NaN before the first number, or NaN cells between healthy numbers all along, are holes in the log and not reported
-    as an explosion.
+    A NaN before the first number, or NaN cells between healthy numbers all along, are holes in the log and not
+    reported as an explosion.
 
     ## Why it matters
     NaN times anything is NaN: one NaN weight poisons the whole model, and no further step repairs it. Everything after
@@ -57,10 +58,10 @@ class LossNonfinite(Rule):
         if not losses:
             yield self.abstain()
             return
-        for metric, reading in [*losses, *_adversarial(case)]:
-            found = self._judge_one(case, metric, reading)
-            if found is not None:
-                yield found
+        every = [*losses, *_adversarial(case)]
+        found = [f for metric, reading in every if (f := self._judge_one(case, metric, reading)) is not None]
+        if found:
+            yield _first_of(found)
 
     def _judge_one(self, case: Case, metric: str, reading: Reading) -> Finding | None:
         s = reading.summary
@@ -130,6 +131,17 @@ _GRADUAL = (
 )
 
 
+def _first_of(found: list[Finding]) -> Finding:
+    """One finding for the run: the worst loss, the earliest of those; the others are named in it."""
+    order = sorted(found, key=lambda f: (f.severity != "critical", f.onset_step or 0))
+    first, rest = order[0], order[1:]
+    if not rest:
+        return first
+    names = [f.metric for f in rest]
+    shown = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+    return replace(first, summary=f"{first.summary}; so did {shown}", evidence={**first.evidence, "also": names[:20]})
+
+
 def _adversarial(case: Case) -> list[tuple[str, Reading]]:
     return [(n, case.readings[n]) for n in case.roles.adversarial if n in case.readings and "loss" in n.lower()]
 
@@ -158,10 +170,10 @@ def _before(case: Case, reading: Reading, limit: float) -> tuple[bool, float]:
     last = float(np.max(y[-3:]))
     scale = max(reading.sigma, 0.01 * abs(low))
     rise = last / low if low > 0 else 1.0 + max(last - low, 0.0) / scale
-    usual = float(np.median(y[-20:]))
+    usual = median(y[-20:])
     norms = case.reading("grad_norm")
     grew = False
     if norms is not None and len(norms) >= 4 and onset is not None:
         g = norms.y[norms.steps <= onset]
-        grew = len(g) >= 4 and float(np.max(g[-3:])) > 10 * float(np.median(g))
+        grew = len(g) >= 4 and float(np.max(g[-3:])) > 10 * median(g)
     return bool(last - usual <= limit * max(scale, 1e-300) and rise < 2 and not grew), float(max(rise, 1.0))

@@ -63,9 +63,9 @@ class LossSpike(Rule):
         if lost or tall:
             yield self._warn(case, metric, reading, seen, max(lost or tall, key=lambda e: e.height), bool(lost))
         elif seen:
-            yield self._inform(case, metric, reading, len(seen), seen[0].step, max(e.height for e in seen))
+            yield self._inform(case, metric, len(seen), seen[0].step, max(e.height for e in seen))
         else:
-            yield self._inform(case, metric, reading, len(first_events), first_events[0][0], first_events[0][1])
+            yield self._inform(case, metric, len(first_events), first_events[0][0], first_events[0][1])
 
     def _warn(
         self, case: Case, metric: str, reading: Reading, seen: list[Excursion], worst: Excursion, lost: bool
@@ -104,7 +104,7 @@ class LossSpike(Rule):
             explains=("LD204",),
         )
 
-    def _inform(self, case: Case, metric: str, reading: Reading, count: int, step: int, height: float) -> Finding:
+    def _inform(self, case: Case, metric: str, count: int, step: int, height: float) -> Finding:
         times = "once" if count == 1 else f"{count} times"
         return self.finding(
             case,

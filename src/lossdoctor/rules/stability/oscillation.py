@@ -16,8 +16,8 @@ class Oscillation(Rule):
     """The loss swings without settling, by more than mini-batch noise explains.
 
     ## What it sees
-    After the first seventh of the run: swings about the slow trend that do not decay, change direction again and again,
-    are large against the level and against what was learned, and are either slow (neighbouring points agree), or larger
+    After the first seventh of the run: swings about the slow trend that do not decay, change direction again and
+    again, are large against the level and against what was learned, and are either slow (neighbouring points agree), or larger
     than the noise of single points explains, or seen in values that are averages over an epoch or a whole validation set.
 
     ## Why it matters
