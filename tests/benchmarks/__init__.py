@@ -1,0 +1,1 @@
+"""Tests of the clinic and of the quality report."""
