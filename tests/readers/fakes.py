@@ -107,6 +107,6 @@ def fake(
     for name, values in (curves or {}).items():
         for i, value in enumerate(values):
             stamp = "" if time is None else f" {time + i}"
-            lines.append(f"{name} {first + i * every} {value!r}{stamp}")
+            lines.append(f"{name} {first + i * every} {float(value)!r}{stamp}")
     path.write_text("\n".join(lines) + "\n")
     return path

@@ -186,6 +186,7 @@ def test_links_are_followed_inside_and_not_outside(tmp_path: Path) -> None:
     runs = tmp_path / "runs"
     fake(runs / "a" / "x.log", {"loss": falling(10)})
     (runs / "latest").symlink_to("a")
+    (runs / "latest.log").symlink_to("a/x.log")
     (runs / "a" / "up").symlink_to(runs)
     (runs / "z").symlink_to(outside)
     (runs / "broken").symlink_to("nowhere")

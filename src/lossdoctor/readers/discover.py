@@ -174,11 +174,14 @@ class _Walk:
             if entry.is_dir():
                 if entry.name in _SKIPPED_FOLDERS or len(parts) > MAX_DEPTH:
                     return
-                if entry.is_symlink() and not self._inside(entry.path):
-                    self.outside.append(entry.path)
+                if entry.is_symlink():  # inside, it is found at its real place
+                    if not self._inside(entry.path):
+                        self.outside.append(entry.path)
                     return
                 yield from self._folder(entry.path, parts)
             elif entry.is_file():
+                if entry.is_symlink() and self._inside(entry.path):
+                    return
                 if _suffix(entry.name) in _NO_LOGS or entry.stat().st_size == 0:
                     self.search.skip(entry.path)
                 else:

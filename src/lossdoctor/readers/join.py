@@ -141,11 +141,12 @@ def _one_of_each_file(group: Pieces) -> Pieces:
 def _name(piece: Piece) -> None:
     """Fill in path and name: a run of several files is named by its folder, one of a single file by that file."""
     history = piece.history
-    below = piece.files and piece.level is not None
-    if not history.path:
-        history.path = piece.shown_folder() if below else piece.shown
-    if not history.name:
-        history.name = run_name(piece.root, piece.folder if below else piece.parts)
+    if piece.files and piece.level is not None:
+        history.path = piece.shown_folder()
+        history.name = history.name or "/".join(piece.folder) or _base(piece.root)
+    else:
+        history.path = history.path or piece.shown
+        history.name = history.name or run_name(piece.root, piece.parts)
 
 
 def run_name(root: str, parts: tuple[str, ...]) -> str:
@@ -163,7 +164,11 @@ def run_name(root: str, parts: tuple[str, ...]) -> str:
         return (parts[-2] if len(parts) > 1 and _says_nothing(stem) else stem) or whole or "run"
     stem = _stem(parts[-1])
     named = [*parts[:-1]] if _says_nothing(stem) else [*parts[:-1], stem]
-    return "/".join(named) or os.path.basename(os.path.realpath(root)) or stem
+    return "/".join(named) or _base(root) or stem
+
+
+def _base(root: str) -> str:
+    return root.rstrip("/").rsplit("/", 1)[-1] if "://" in root else os.path.basename(os.path.realpath(root))
 
 
 def _stem(file: str) -> str:
