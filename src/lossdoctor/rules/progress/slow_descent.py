@@ -72,7 +72,7 @@ class SlowDescent(Rule):
             case,
             metric=metric,
             severity="warning" if costly else "info",
-            summary=f"{metric} still falls in a nearly straight line at the end ({short(line)} of its mean slope), {way}",
+            summary=f"{metric} falls in a nearly straight line to the end ({short(line)} of its mean slope), {way}",
             confidence=0.75 if costly else 0.8,
             onset_step=int(reading.steps[0]),
             evidence={"straightness": line, "relative_fall": lost, "z": whole.z},

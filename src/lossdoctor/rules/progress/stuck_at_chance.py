@@ -68,8 +68,8 @@ class StuckAtChance(Rule):
             case,
             metric=metric,
             summary=(
-                f"{metric} sits at {short(reading.end.value)} for {percent(share)} of the run: guessing among {classes} "
-                f"classes gives ln {classes} = {short(chance)}"
+                f"{metric} sits at {short(reading.end.value)} for {percent(share)} of the run: guessing among "
+                f"{classes} classes gives ln {classes} = {short(chance)}"
             ),
             confidence=0.9 if case.context.classes else 0.8,
             onset_step=int(reading.steps[0]),
