@@ -19,15 +19,17 @@ class Overfitting(Rule):
     """The validation loss turned and rises while the training loss goes on falling.
 
     ## What it sees
-    The validation loss ends above its lowest level by more than its own noise explains (allowing for the lowest one
-    having been chosen), stays up, and the training loss does not rise after that point. The onset is the lowest level.
+    The validation loss ends above its lowest level by more than its own noise explains (allowing for the lowest
+    one having been chosen), stays up, and the training loss does not rise after that point. The onset is the
+    lowest level.
 
     ## Why it matters
-    From the onset on, the model memorises the training set; every later checkpoint is worse than the one at the onset.
+    From the onset on, the model memorises the training set; every later checkpoint is worse than the one at the
+    onset.
 
     ## When it is wrong
-    One noisy evaluation is not overfitting, and neither is a rise of training and validation together (a divergence).
-    A cross-entropy may rise by overconfidence alone while the accuracy still improves.
+    One noisy evaluation is not overfitting, and neither is a rise of training and validation together (a
+    divergence). A cross-entropy may rise by overconfidence alone while the accuracy still improves.
 
     ## What to try
     Restore the checkpoint of the onset and stop there; more weight decay, dropout or augmentation; more data.

@@ -18,19 +18,21 @@ class Underfitting(Rule):
     """Training and validation loss stay high together.
 
     ## What it sees
-    Both losses fall only little of their starting level and lie close together, and either the fall is slow to the end
-    or the accuracy is poor. Shape alone cannot know what the task allows, so without such a sign it abstains.
+    Both losses fall only little of their starting level and lie close together, and either the fall is slow to
+    the end or the accuracy is poor. Shape alone cannot know what the task allows, so without such a sign it
+    abstains.
 
     ## Why it matters
-    There is nothing to regularise: the model cannot even learn its training set. More capacity, more steps or a better
-    learning rate helps; more data does not.
+    There is nothing to regularise: the model cannot even learn its training set. More capacity, more steps or a
+    better learning rate helps; more data does not.
 
     ## When it is wrong
-    A fine-tuned model starts near its end level and has little to gain. Irreducible noise (a high best possible loss).
+    A fine-tuned model starts near its end level and has little to gain. Irreducible noise (a high best possible
+    loss).
 
     ## What to try
-    Overfit one batch with regularisation off: if that works, raise capacity or the learning rate; if not, look at the
-    loop and the data.
+    Overfit one batch with regularisation off: if that works, raise capacity or the learning rate; if not, look at
+    the loop and the data.
 
     ## References
     Goodfellow, Bengio, Courville 2016, Deep Learning, chapter 5.2.

@@ -16,8 +16,8 @@ class FlatLine(Rule):
     """The loss never really fell.
 
     ## What it sees
-    From the start to the end the loss falls by less than its noise explains, or by next to nothing of its own size;
-    or it fell once, by little, in the first steps and then sat still for the rest of the run.
+    From the start to the end the loss falls by less than its noise explains, or by next to nothing of its own
+    size; or it fell once, by little, in the first steps and then sat still for the rest of the run.
 
     ## Why it matters
     The model learns nothing: something is detached, frozen, saturated, or the learning rate is far off.
@@ -27,9 +27,9 @@ class FlatLine(Rule):
     its steps start late, or the accuracy is high from the start.
 
     ## What to try
-    Look at the gradient norm: zero means detached or frozen parameters or a missing optimizer step. Then overfit one
-    batch with regularisation off; if that fails the model or the loop is broken, if it works raise the learning rate
-    tenfold.
+    Look at the gradient norm: zero means detached or frozen parameters or a missing optimizer step. Then overfit
+    one batch with regularisation off; if that fails the model or the loop is broken, if it works raise the
+    learning rate tenfold.
 
     ## References
     Seeds of this project: "flat line: check gradient norms, run a one-batch overfit test, increase LR by 10x".

@@ -17,8 +17,8 @@ class Plateau(Rule):
 
     ## What it sees
     The longest final stretch in which no fall can be told from noise. Most healthy runs end on one, so it is
-    information; a warning only when the stall began early, lasted most of the run, and the loss had lost little of its
-    starting level: a level reached early and left idle far above what is to be expected.
+    information; a warning only when the stall began early, lasted most of the run, and the loss had lost little
+    of its starting level: a level reached early and left idle far above what is to be expected.
 
     ## Why it matters
     Steps spent on a plateau are wasted: either the run is done, or something holds it up.
@@ -27,8 +27,8 @@ class Plateau(Rule):
     A task whose best possible loss is high (noisy labels, compression of random data) is done early.
 
     ## What to try
-    Try the learning rate both ways (÷3 and ×3) for a few hundred steps. If lower helps, decay it; if higher helps, it
-    had decayed too early; if neither does, capacity or data is the limit.
+    Try the learning rate both ways (÷3 and ×3) for a few hundred steps. If lower helps, decay it; if higher
+    helps, it had decayed too early; if neither does, capacity or data is the limit.
 
     ## References
     King 2018, dlib: automatic learning-rate scheduling by counting steps without decrease.

@@ -16,19 +16,19 @@ class SlowDescent(Rule):
     """The loss still falls in a straight line at the end, and has not come far.
 
     ## What it sees
-    A significant fall whose last third is nearly as steep as the whole: no diminishing returns yet. It is a warning
-    when the whole run lost only a small part of the starting level, and information otherwise.
+    A significant fall whose last third is nearly as steep as the whole: no diminishing returns yet. It is a
+    warning when the whole run lost only a small part of the starting level, and information otherwise.
 
     ## Why it matters
-    A healthy run falls fast first and slows down. A straight, shallow line means that the steps are too short for the
-    budget: a higher learning rate gets the same place in a fraction of the time.
+    A healthy run falls fast first and slows down. A straight, shallow line means that the steps are too short for
+    the budget: a higher learning rate gets the same place in a fraction of the time.
 
     ## When it is wrong
     A very short log of a long run: every curve is straight when you look close enough.
 
     ## What to try
-    Run a learning-rate range test, or triple the rate; scale the inputs; check the ratio of update to weight (healthy
-    near 1e-3).
+    Run a learning-rate range test, or triple the rate; scale the inputs; check the ratio of update to weight
+    (healthy near 1e-3).
 
     ## References
     Smith 2017, Cyclical Learning Rates, arXiv:1506.01186.

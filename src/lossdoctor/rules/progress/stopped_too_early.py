@@ -17,15 +17,15 @@ class StoppedTooEarly(Rule):
     """The run ended while the loss was still falling.
 
     ## What it sees
-    A significant fall over the last part of the run, with the best level in its last quarter. It is a warning only when
-    the fall at the end is steep: nearly as steep as the whole run's, after a substantial descent.
+    A significant fall over the last part of the run, with the best level in its last quarter. It is a warning
+    only when the fall at the end is steep: nearly as steep as the whole run's, after a substantial descent.
 
     ## Why it matters
     The cheapest improvement there is: the same run, longer.
 
     ## When it is wrong
-    Nearly every healthy run still falls a little, which is why this is information unless the fall is steep. Training
-    loss may fall for ever while validation does not: with a validation loss, that decides.
+    Nearly every healthy run still falls a little, which is why this is information unless the fall is steep.
+    Training loss may fall for ever while validation does not: with a validation loss, that decides.
 
     ## What to try
     Train on, or double the budget and stretch the schedule with it.

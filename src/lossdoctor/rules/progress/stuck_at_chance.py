@@ -19,8 +19,8 @@ class StuckAtChance(Rule):
 
     ## What it sees
     The cross-entropy stays within two percent of ln K for at least half of the run and to its end. The number of
-    classes K is given (``--context classes=10``) or seen in the log's configuration; without it, an accuracy that stays at 1/K
-    while the loss stays at ln K says the same.
+    classes K is given (``--context classes=10``) or seen in the log's configuration; without it, an accuracy that
+    stays at 1/K while the loss stays at ln K says the same.
 
     ## Why it matters
     A loss of ln K means that the prediction does not depend on the input: 0.693 for two classes, 2.303 for ten.
@@ -29,8 +29,8 @@ class StuckAtChance(Rule):
     A loss that is not a cross-entropy in nats, or classes so unbalanced that guessing does better than ln K.
 
     ## What to try
-    Overfit one batch. Look for a softmax applied twice, dead units after a far too high learning rate, labels that do
-    not belong to their inputs.
+    Overfit one batch. Look for a softmax applied twice, dead units after a far too high learning rate, labels
+    that do not belong to their inputs.
 
     ## References
     Karpathy 2019, A Recipe for Training Neural Networks ("verify loss at init").

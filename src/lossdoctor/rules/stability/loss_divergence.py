@@ -16,23 +16,25 @@ class LossDivergence(Rule):
     """The loss turned, rose clearly beyond its noise and did not come back.
 
     ## What it sees
-    The level of the last tenth of the run stands above the lowest level by more than the noise explains (allowing for
-    the lowest one having been chosen among many), most of the largest rise is still there, and the curve is not on its
-    way back. Critical when it rose by more than it had fallen, or blew up by a factor; a warning when it is mild.
+    The level of the last tenth of the run stands above the lowest level by more than the noise explains (allowing
+    for the lowest one having been chosen among many), most of the largest rise is still there, and the curve is
+    not on its way back. Critical when it rose by more than it had fallen, or blew up by a factor; a warning when
+    it is mild.
 
     ## Why it matters
     The optimizer is undoing what it had learned: every further step makes the model worse.
 
     ## When it is wrong
-    A loss whose definition changes during the run (re-weighted terms, a curriculum, longer sequences), a schedule that
-    raises the learning rate and was cut off before it came down again, reinforcement learning.
+    A loss whose definition changes during the run (re-weighted terms, a curriculum, longer sequences), a schedule
+    that raises the learning rate and was cut off before it came down again, reinforcement learning.
 
     ## What to try
-    Go back to the checkpoint of the lowest level and divide the learning rate by 10 (by 3 when the rise is mild), clip
-    gradients, check that inputs are scaled, add warmup when it began in the first tenth of the run.
+    Go back to the checkpoint of the lowest level and divide the learning rate by 10 (by 3 when the rise is mild),
+    clip gradients, check that inputs are scaled, add warmup when it began in the first tenth of the run.
 
     ## References
-    Cohen et al. 2021, Gradient Descent on Neural Networks Typically Occurs at the Edge of Stability, arXiv:2103.00065.
+    Cohen et al. 2021, Gradient Descent on Neural Networks Typically Occurs at the Edge of Stability,
+    arXiv:2103.00065.
     """
 
     code = "LD102"

@@ -18,22 +18,22 @@ class LossNonfinite(Rule):
     """A loss became NaN or infinite.
 
     ## What it sees
-    Any NaN or Inf in any loss of the run. It says whether it came suddenly (the points before lie within their usual
-    noise) or gradually (the loss or the gradient norm rose first), and whether the loss came back.
-    A NaN before the first number, or NaN cells between healthy numbers all along, are holes in the log and not
-    reported as an explosion.
+    Any NaN or Inf in any loss of the run. It says whether it came suddenly (the points before lie within their
+    usual noise) or gradually (the loss or the gradient norm rose first), and whether the loss came back. A NaN
+    before the first number, or NaN cells between healthy numbers all along, are holes in the log and not reported
+    as an explosion.
 
     ## Why it matters
-    NaN times anything is NaN: one NaN weight poisons the whole model, and no further step repairs it. Everything after
-    the first non-finite step is lost compute unless a checkpoint from before is restored.
+    NaN times anything is NaN: one NaN weight poisons the whole model, and no further step repairs it. Everything
+    after the first non-finite step is lost compute unless a checkpoint from before is restored.
 
     ## When it is wrong
-    A logger that writes NaN where a metric was not measured. Isolated Inf values under a dynamic loss scale, which skips
-    those steps: they are reported as a warning when the loss goes on as before.
+    A logger that writes NaN where a metric was not measured. Isolated Inf values under a dynamic loss scale,
+    which skips those steps: they are reported as a warning when the loss goes on as before.
 
     ## What to try
-    Restore the last checkpoint before the onset. Sudden: look at the batch of that step, at log(0) and 0/0 in the loss,
-    and at fp16 overflow (65,504). Gradual: divide the learning rate by 10, clip gradients, add warmup.
+    Restore the last checkpoint before the onset. Sudden: look at the batch of that step, at log(0) and 0/0 in the
+    loss, and at fp16 overflow (65,504). Gradual: divide the learning rate by 10, clip gradients, add warmup.
 
     ## References
     Micikevicius et al. 2018, Mixed Precision Training, arXiv:1710.03740.

@@ -16,24 +16,26 @@ class LossSpike(Rule):
     """The loss jumped far above its level, and came back (or did not).
 
     ## What it sees
-    A stretch at least six noise units above the level before it. A spike that returns soon is information. It is a
-    warning when it undid most of what had been learned for more than a moment, when the level before was never reached
-    again, or when spikes keep coming.
+    A stretch at least six noise units above the level before it. A spike that returns soon is information. It is
+    a warning when it undid most of what had been learned for more than a moment, when the level before was never
+    reached again, or when spikes keep coming.
 
     ## Why it matters
-    A spike costs the steps until the loss is back, and an unrecovered one costs quality for good. Spikes that keep
-    coming announce a divergence.
+    A spike costs the steps until the loss is back, and an unrecovered one costs quality for good. Spikes that
+    keep coming announce a divergence.
 
     ## When it is wrong
-    Warm restarts of the learning rate lift the loss on purpose; their excursions stay far below the starting level.
-    Noise with heavy tails (very small batches) looks like spikes; they are then rare in the binned curve.
+    Warm restarts of the learning rate lift the loss on purpose; their excursions stay far below the starting
+    level. Noise with heavy tails (very small batches) looks like spikes; they are then rare in the binned curve.
 
     ## What to try
-    Clip gradients near the 90th percentile of their norm; look at the batch of the onset. Unrecovered: restore the
-    checkpoint before it and skip the next 200 to 500 batches (Chowdhery et al. 2022); for Adam try a lower beta2.
+    Clip gradients near the 90th percentile of their norm; look at the batch of the onset. Unrecovered: restore
+    the checkpoint before it and skip the next 200 to 500 batches (Chowdhery et al. 2022); for Adam try a lower
+    beta2.
 
     ## References
-    Chowdhery et al. 2022, PaLM, arXiv:2204.02311. Molybog et al. 2023, A Theory on Adam Instability, arXiv:2304.09871.
+    Chowdhery et al. 2022, PaLM, arXiv:2204.02311. Molybog et al. 2023, A Theory on Adam Instability,
+    arXiv:2304.09871.
     """
 
     code = "LD103"

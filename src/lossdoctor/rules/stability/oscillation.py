@@ -17,12 +17,13 @@ class Oscillation(Rule):
 
     ## What it sees
     After the first seventh of the run: swings about the slow trend that do not decay, change direction again and
-    again, are large against the level and against what was learned, and are either slow (neighbouring points agree), or larger
-    than the noise of single points explains, or seen in values that are averages over an epoch or a whole validation set.
+    again, are large against the level and against what was learned, and are either slow (neighbouring points
+    agree), or larger than the noise of single points explains, or seen in values that are averages over an epoch
+    or a whole validation set.
 
     ## Why it matters
-    The steps are too long for the curvature: the model jumps across the valley instead of walking down. A lower rate
-    usually ends lower at once.
+    The steps are too long for the curvature: the model jumps across the valley instead of walking down. A lower
+    rate usually ends lower at once.
 
     ## When it is wrong
     Warm restarts of the schedule; a tiny validation set, whose noise looks the same in the validation loss.
