@@ -30,7 +30,7 @@ def exploded() -> Diagnosis:
     loss[1990:] = np.nan
     loss[700] = np.inf
     norm = np.abs(1 + wobble(n, 0.4, 7))
-    norm[1850:] *= np.linspace(1, 60, n - 1850)
+    norm[1850:1990] *= np.linspace(1, 300, 140)
     norm[1990:] = np.nan
     at = steps[99::100]
     val = np.where(at > 1990, np.nan, 2.3 * np.exp(-at / 700) + 0.5)
@@ -107,7 +107,10 @@ def overfitted() -> Diagnosis:
 
 def healthy(path: str = "runs/c.csv", n: int = 300) -> Diagnosis:
     steps = np.arange(n)
-    curves = {"loss": (steps, 2 * np.exp(-steps / 60) + 0.2), "val_loss": (steps[::10], 2 * np.exp(-steps[::10] / 60))}
+    curves = {
+        "loss": (steps, 2 * np.exp(-steps / 60) + 0.2),
+        "val_loss": (steps[::10], 2 * np.exp(-steps[::10] / 60) + 0.3),
+    }
     history = TrainingHistory(curves, path=path, format="csv", step_unit="epoch")
     return Diagnosis("healthy", "Training and validation fall together, gap 4 %.", (), history)
 

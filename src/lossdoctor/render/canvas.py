@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lossdoctor.core.curve import Values
 from lossdoctor.core.errors import UsageError
 from lossdoctor.render.series import Line, scale
 from lossdoctor.render.style import Style
@@ -63,6 +64,11 @@ def dress(axes: Axes, look: Style) -> None:
     for side, spine in axes.spines.items():
         spine.set_visible(side in ("left", "bottom"))
         spine.set_color(look.soft)
+
+
+def drawable(values: Values) -> Values:
+    """The values within what Matplotlib can put on an axis: it fails on the widest range of doubles."""
+    return np.clip(values, -1e300, 1e300)
 
 
 def mark_bad(axes: Axes, lines: Sequence[Line], look: Style) -> None:

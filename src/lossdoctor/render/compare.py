@@ -67,7 +67,16 @@ def plot_comparison(
     yscale: str | None = None,
 ) -> Figure:
     """A Matplotlib figure with the compared metric of every run, raw under smoothed, and since when one is ahead."""
-    from lossdoctor.render.canvas import check_options, dress, literal, mark_bad, new_figure, scale_y, shortened
+    from lossdoctor.render.canvas import (
+        check_options,
+        drawable,
+        dress,
+        literal,
+        mark_bad,
+        new_figure,
+        scale_y,
+        shortened,
+    )
 
     look = style_named(style)
     check_options(None, "linear", yscale)
@@ -84,11 +93,11 @@ def plot_comparison(
         color, dash = look.cycle[i % len(look.cycle)], DASHES[i % len(DASHES)]
         factor = line.factor()
         if factor > 0 or line.reduced:
-            axes.plot(line.steps, line.values, color=color, linewidth=0.6, alpha=0.25)
+            axes.plot(line.steps, drawable(line.values), color=color, linewidth=0.6, alpha=0.25)
         label = shortened(visible(line.name), 60) + (" – ahead" if line.name == comparison.winner else "")
         axes.plot(
             line.mean_steps,
-            line.smoothed(factor, centred=True),
+            drawable(line.smoothed(factor, centred=True)),
             color=color,
             linestyle=dash,
             linewidth=1.9,

@@ -13,6 +13,7 @@ from lossdoctor.core.history import TrainingHistory
 from lossdoctor.render import words
 from lossdoctor.render.canvas import (
     check_options,
+    drawable,
     dress,
     literal,
     mark_bad,
@@ -113,7 +114,7 @@ def _draw_main(axes: Axes, chart: Chart, look: Style, smooth: float | None, ysca
         step, value, _ = chart.best
         label = f"best {words.number(value)} @ {step:,}"
         star: dict[str, Any] = {"color": look.good, "markersize": 12, "markeredgecolor": look.ground, "zorder": 6}
-        axes.plot([step], [value], "*", label=label, **star)
+        axes.plot([step], drawable(np.array([value])), "*", label=label, **star)
     mark_bad(axes, lines, look)
     for restart in chart.restarts:
         axes.axvline(restart, color=look.soft, linewidth=0.9, linestyle=(0, (1, 2)), zorder=1)
@@ -154,7 +155,7 @@ def _draw_line(axes: Axes, line: Line, color: str, smooth: float | None, *, dash
         label += " (no finite value)"
     marker: dict[str, Any] = {"marker": "s" if dashed else "o", "markersize": 3.4} if few else {}
     if factor > 0 or line.reduced:
-        axes.plot(line.steps, line.values, color=color, linewidth=0.7, alpha=0.32, zorder=2)
+        axes.plot(line.steps, drawable(line.values), color=color, linewidth=0.7, alpha=0.32, zorder=2)
         axes.plot(
             line.mean_steps,
             line.smoothed(factor, centred=True),
@@ -164,9 +165,20 @@ def _draw_line(axes: Axes, line: Line, color: str, smooth: float | None, *, dash
             label=label,
         )
     else:
-        axes.plot(line.steps, line.values, color=color, linewidth=1.6, linestyle=style, label=label, zorder=3, **marker)
+        axes.plot(
+            line.steps,
+            drawable(line.values),
+            color=color,
+            linewidth=1.6,
+            linestyle=style,
+            label=label,
+            zorder=3,
+            **marker,
+        )
     if len(line.old):
-        axes.plot(line.old_steps, line.old, color=color, linewidth=0.8, alpha=0.5, linestyle=":", label="superseded")
+        axes.plot(
+            line.old_steps, drawable(line.old), color=color, linewidth=0.8, alpha=0.5, linestyle=":", label="superseded"
+        )
 
 
 def _shade_gap(axes: Axes, train: Line, val: Line, smooth: float | None, look: Style) -> None:
@@ -190,7 +202,7 @@ def _shade_gap(axes: Axes, train: Line, val: Line, smooth: float | None, look: S
 def _draw_panel(axes: Axes, line: Line, look: Style) -> None:
     dress(axes, look)
     color = look.lr if line.role == "learning_rate" else look.grad
-    axes.plot(line.steps, line.values, color=color, linewidth=1.2)
+    axes.plot(line.steps, drawable(line.values), color=color, linewidth=1.2)
     axes.set_ylabel(_PANEL_LABELS[line.role].replace(" ", "\n"), color=look.ink, fontsize=8.5)
     scale_y(axes, [line], "linear" if line.role == "learning_rate" else None)
     axes.locator_params(axis="y", nbins=3) if axes.get_yscale() == "linear" else None

@@ -106,6 +106,11 @@ def _print_list(runs: Sequence[Diagnosis], console: Console, glyphs: Glyphs, *, 
         console.print(line, soft_wrap=True)
         if not d.alarm and not many and d.basis:
             print_hanging(console, Text(" " * 13), Text(visible(d.basis), "dim"))
+        for remark in d.findings if not d.alarm and not many else ():
+            head = Text(f"{' ' * 13}{glyphs.signs[remark.severity]} ", STYLES[remark.severity])
+            print_hanging(
+                console, head, Text(f"{visible(remark.code)} {visible(remark.name)}: {visible(remark.summary)}")
+            )
     if many:
         _print_counted(runs, console, glyphs)
 
@@ -185,7 +190,9 @@ def print_rule(rule: RuleDoc, console: Console) -> None:
     for title, body in rule.sections.items():
         console.print()
         console.print(Text(title, "bold"))
-        for paragraph in body.strip().split("\n\n"):
+        for i, paragraph in enumerate(body.strip().split("\n\n")):
+            if i:
+                console.print()
             print_hanging(console, Text("  "), _paragraph(paragraph))
     if rule.needs:
         console.print(Text("\nNeeds", "bold"))
