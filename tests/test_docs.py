@@ -1,0 +1,155 @@
+"""Documentation cannot rot: nothing undocumented, no stale page, no dead link, every snippet runs."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shlex
+import tomllib
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from lossdoctor.core.roles import ROLES
+from lossdoctor.core.vocabulary import ACTIONS, CAUSES, TESTS
+from lossdoctor.rules import all_rules
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *DOCS.rglob("*.md")])
+
+
+def read(*names: str) -> str:
+    return ROOT.joinpath(*names).read_text("utf-8")
+
+
+def blocks(text: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+
+
+@cache
+def generator() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("docs_generate", DOCS / "generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    import sys
+
+    sys.modules["docs_generate"] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+# nothing undocumented
+
+
+def test_generated_pages_are_fresh() -> None:
+    """Commands, options, rules and their thresholds: what the code says stands in docs/."""
+    stale = [
+        str(path) for path, text in generator().pages().items()
+        if not (DOCS / path).is_file() or (DOCS / path).read_text("utf-8") != text
+    ]  # fmt: skip
+    left = {p.relative_to(DOCS) for p in (DOCS / "rules").glob("*.md")} - set(generator().pages())
+    assert (stale, left) == ([], set()), "run `make docs`"
+
+
+def test_every_option_says_what_it_does() -> None:
+    for name, function in generator().commands().items():
+        assert function.__doc__, name
+        for parameter in generator().parameters(function):
+            assert parameter.help.endswith((".", "…")), f"{name} {parameter.flags}"
+
+
+def test_every_command_is_in_the_readme_or_the_tutorial() -> None:
+    text = read("README.md") + read("docs", "getting-started.md")
+    assert [name for name in generator().commands() if f"lossdoctor {name}" not in text] == []
+
+
+@pytest.mark.parametrize("rule", all_rules(), ids=lambda r: r.code)
+def test_every_rule_is_in_the_changelog(rule: object) -> None:
+    assert rule.code in read("CHANGELOG.md")  # type: ignore[attr-defined]
+
+
+def test_the_vocabularies_are_in_json_md() -> None:
+    text = read("docs", "json.md")
+    for action, grade in ACTIONS.items():
+        assert f"| `{action}` | {grade} |" in text
+    for word in (*CAUSES, *TESTS):
+        assert f"`{word}`" in text
+
+
+def test_the_json_example_is_a_report() -> None:
+    import json
+
+    import jsonschema
+
+    from lossdoctor.render.jsonout import schema
+
+    (example,) = blocks(read("docs", "json.md"), "json")
+    jsonschema.validate(json.loads(example), schema())
+
+
+def test_configuration_names_every_key() -> None:
+    from lossdoctor.cli.settings import context_keys
+    from lossdoctor.engine.settings import settings_from
+
+    text = read("docs", "configuration.md")
+    for word in (*ROLES, *context_keys(), "direction:METRIC"):
+        assert f"`{word}`" in text, word
+    example = tomllib.loads(blocks(text, "toml")[0])
+    settings = settings_from(example, "docs/configuration.md")
+    from lossdoctor.engine import settings as module
+
+    assert set(example) == set(module._KEYS)
+    assert settings.fail_on == "warning"
+
+
+def test_the_readme_names_every_extra() -> None:
+    extras = tomllib.loads(read("pyproject.toml"))["project"]["optional-dependencies"]
+    table = read("README.md")
+    assert [e for e in extras if f"`{e}`" not in table and e != "frameworks"] == []
+
+
+# nothing dead
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    text = re.sub(r"^```.*?^```$", "", page.read_text("utf-8"), flags=re.DOTALL | re.MULTILINE)
+    for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", text):
+        if "://" not in target:
+            assert (page.parent / target).exists(), f"{target} of {page.relative_to(ROOT)} is not there"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_commands_in_the_docs_exist(page: Path) -> None:
+    known = {
+        name: {flag for p in generator().parameters(function) for flag in p.flags} | {"--help", "-h"}
+        for name, function in generator().commands().items()
+    }
+    for block in blocks(page.read_text("utf-8"), "console"):
+        for line in block.splitlines():
+            words = shlex.split(line.removeprefix("$ "), comments=True)
+            if words[:1] == ["lossdoctor"] and len(words) > 1 and not words[1].startswith("-"):
+                assert words[1] in known, line
+                wrong = [w for w in words[2:] if w.startswith("--") and w.partition("=")[0] not in known[words[1]]]
+                assert wrong == [], line
+
+
+@pytest.mark.parametrize(
+    "page", [p for p in PAGES if blocks(p.read_text("utf-8"), "python")], ids=lambda p: str(p.relative_to(ROOT))
+)
+def test_python_snippets_run(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All snippets of a page in their order, in one namespace, from the root of the checkout."""
+    monkeypatch.chdir(ROOT)
+    space: dict[str, object] = {"__name__": "snippet"}
+    for number, snippet in enumerate(blocks(page.read_text("utf-8"), "python"), 1):
+        exec(compile(snippet, f"{page.name}, snippet {number}", "exec"), space)
+
+
+def test_the_version_is_in_the_changelog() -> None:
+    import lossdoctor
+
+    assert f"## {lossdoctor.__version__}" in read("CHANGELOG.md")
