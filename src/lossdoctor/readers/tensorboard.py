@@ -153,7 +153,7 @@ def _damage_notes(log: EventLog) -> list[str]:
 def _context(log: EventLog, unit: str) -> RunContext:
     found: dict[str, Any] = {}
     for tag, content in log.contents.items():
-        if log.plugins.get(tag) == "hparams":
+        if "hparams" in log.plugins.get(tag, ()):
             try:
                 found.update(_hparams(content))
             except WireError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,7 +50,7 @@ class EventLog:
 
     Attributes:
         series: tag -> points, in the order in which the tags first appear.
-        plugins: tag -> the plugin that its first event names.
+        plugins: tag -> the plugins that its events name (often only the first does).
         others: what else was seen -> how often ("image", "graph", …).
         contents: tag -> what the hparams plugin wrote, or a text; the first of a tag, and a few only.
         sessions: (status, step, wall time) of session events.
@@ -61,7 +62,7 @@ class EventLog:
     """
 
     series: dict[str, Series] = field(default_factory=dict)
-    plugins: dict[str, str] = field(default_factory=dict)
+    plugins: dict[str, set[str]] = field(default_factory=dict)
     others: dict[str, int] = field(default_factory=dict)
     contents: dict[str, bytes] = field(default_factory=dict)
     sessions: list[tuple[str, int, float]] = field(default_factory=list)
@@ -73,7 +74,24 @@ class EventLog:
     dropped_points: int = 0
 
 
-Chunks = list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]]
+class Chunk(NamedTuple):
+    """Points of one tag out of one window: record numbers, steps, values, times, and the place within the record."""
+
+    rows: NDArray[np.int64]
+    steps: NDArray[np.int64]
+    values: NDArray[np.float64]
+    times: NDArray[np.float64]
+    place: int
+
+    @property
+    def first(self) -> tuple[int, int]:
+        """Where it begins, to order the tags by."""
+        return int(self.rows[0]), self.place
+
+
+Chunks = list[Chunk]
+# (record number, step, value, time, place within the record)
+Loose = list[tuple[int, int, float, float, int]]
 
 
 class EventDecoder:
@@ -143,10 +161,11 @@ class EventDecoder:
             damage.append(Damage(self._skip_start, log.size - self._skip_start, "cut off"))
         elif self._pending:
             damage.append(Damage(self._offset, len(self._pending), "cut off"))
-        foreign = {t for t, p in log.plugins.items() if p and p != "scalars"}
+        # A tag's first event may be the only one that names its plugin: the others' numbers are no scalars either.
+        foreign = {t for t, names in log.plugins.items() if names and "scalars" not in names}
         others = dict(log.others)
-        for tag in foreign & log.series.keys():  # only the first event of a tag names its plugin
-            kind = kind_of_plugin(log.plugins[tag])
+        for tag in foreign & log.series.keys():
+            kind = kind_of_plugin(min(log.plugins[tag]))
             others[kind] = others.get(kind, 0) + sum(map(len, log.series[tag].steps))
         kept = {t: s for t, s in log.series.items() if t not in foreign}
         return EventLog(
@@ -214,30 +233,24 @@ class EventDecoder:
                 self._take_batch(batch, found)
             for row in np.concatenate(damaged).tolist() if damaged else ():
                 self._damaged(int(starts[row]), length, "checksum")
-        loose: dict[str, list[tuple[int, int, float, float]]] = {}
+        loose: dict[str, Loose] = {}
         for row in np.sort(np.concatenate(singles)).tolist() if singles else ():
             self._take_single(data, row, int(starts[row]), int(lengths[row]), loose)
         for tag, points in loose.items():
-            order, steps, values, times = zip(*points, strict=True)
-            chunk = (
-                np.array(order, dtype=np.int64),
-                np.array(steps, dtype=np.int64),
-                np.array(values),
-                np.array(times),
-            )
-            found.setdefault(tag, []).append(chunk)
+            numbers, steps, values, times, places = zip(*points, strict=True)
+            integers = np.array(numbers, dtype=np.int64), np.array(steps, dtype=np.int64)
+            found.setdefault(tag, []).append(Chunk(*integers, np.array(values), np.array(times), places[0]))
         self._store(found)
 
     def _take_batch(self, batch: Batch, found: dict[str, Chunks]) -> None:
         self._saw_time(float(batch.times[0]))
-        for tag, plugin, values in zip(batch.layout.tags, batch.layout.plugins, batch.values, strict=True):
+        layout = batch.layout
+        for place, (tag, plugin, values) in enumerate(zip(layout.tags, layout.plugins, batch.values, strict=True)):
             if plugin:
-                self.log.plugins.setdefault(tag, plugin)
-            found.setdefault(tag, []).append((batch.rows, batch.steps, values, batch.times))
+                self.log.plugins.setdefault(tag, set()).add(plugin)
+            found.setdefault(tag, []).append(Chunk(batch.rows, batch.steps, values, batch.times, place))
 
-    def _take_single(
-        self, data: bytes, row: int, start: int, length: int, loose: dict[str, list[tuple[int, int, float, float]]]
-    ) -> None:
+    def _take_single(self, data: bytes, row: int, start: int, length: int, loose: dict[str, Loose]) -> None:
         """One record through the general parser."""
         body = start + HEADER
         content = data[body : body + length]
@@ -250,10 +263,10 @@ class EventDecoder:
             self._damaged(start, length, "not an event")
             return
         self._take_event(event)
-        for value in event.values:
+        for place, value in enumerate(event.values):
             self._take_value(value)
             if value.kind == "scalar":
-                loose.setdefault(value.tag, []).append((row, event.step, value.number, event.wall_time))
+                loose.setdefault(value.tag, []).append((row, event.step, value.number, event.wall_time, place))
 
     def _take_event(self, event: Event) -> None:
         log = self.log
@@ -266,7 +279,7 @@ class EventDecoder:
 
     def _take_value(self, value: Value) -> None:
         if value.plugin:
-            self.log.plugins.setdefault(value.tag, value.plugin)
+            self.log.plugins.setdefault(value.tag, set()).add(value.plugin)
         if value.kind != "scalar":
             self._count(value.kind or "empty value")
             kept = value.content if value.plugin == "hparams" else value.text
@@ -285,20 +298,21 @@ class EventDecoder:
 
     def _store(self, found: dict[str, Chunks]) -> None:
         """Put this window's points into the series: by tag in order of arrival, whichever layout gave them."""
-        for tag in sorted(found, key=lambda t: min(int(c[0][0]) for c in found[t])):
+        for tag in sorted(found, key=lambda t: min(c.first for c in found[t])):
             series = self.log.series.get(tag)
             chunks = found[tag]
             if series is None:
                 if len(self.log.series) >= MOST_TAGS:
-                    self.log.dropped_points += sum(len(c[0]) for c in chunks)
+                    self.log.dropped_points += sum(len(c.rows) for c in chunks)
                     continue
                 series = self.log.series[tag] = Series()
             if len(chunks) == 1:
-                _, steps, values, times = chunks[0]
+                _, steps, values, times, _ = chunks[0]
             else:
-                rows, steps, values, times = (np.concatenate(part) for part in zip(*chunks, strict=True))
-                order = np.argsort(rows, kind="stable")
-                steps, values, times = steps[order], values[order], times[order]
+                order = np.argsort(np.concatenate([c.rows for c in chunks]), kind="stable")
+                steps = np.concatenate([c.steps for c in chunks])[order]
+                values = np.concatenate([c.values for c in chunks])[order]
+                times = np.concatenate([c.times for c in chunks])[order]
             series.steps.append(steps)
             series.values.append(values)
             series.times.append(times)

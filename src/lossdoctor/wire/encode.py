@@ -57,7 +57,7 @@ def _is_float32(value: float) -> bool:
 
 
 def _event(wall_time: float, step: int, rest: bytes) -> bytes:
-    at = b"\x10" + varint(step) if step else b""
+    at = b"\x10" + varint(int(step)) if step else b""
     return _WALL_TIME.pack(0x09, wall_time) + at + rest
 
 

@@ -124,14 +124,14 @@ def _parse_summary(data: bytes, start: int, stop: int, event: Event) -> None:
 
 def _parse_value(data: bytes, start: int, stop: int, event: Event) -> Value:
     value = Value()
-    seen = 0
+    seen, simple = 0, False
     for number, wire, at, end in fields(data, start, stop):
         if number == 1 and wire == BYTES:
             value.tag = read_text(data, at, end)
         elif number == 2 and wire == FIXED32:
             hole = Hole(at, 4, "<f4")
             value.kind, value.number, value.hole = "scalar", decode(data, hole), hole
-            seen += 1
+            seen, simple = seen + 1, True
         elif number == 8 and wire == BYTES:
             found, value.hole = scalar_of_tensor(data, at, end)
             value.kind, value.number = ("tensor", 0.0) if found is None else ("scalar", found)
@@ -145,6 +145,8 @@ def _parse_value(data: bytes, start: int, stop: int, event: Event) -> Value:
             seen += 1
     # More than one of the alternatives in one value: legal, the last wins, but never written; not for the fast path.
     event.plain &= seen == 1
+    if simple and not value.plugin:
+        value.plugin = "scalars"
     if value.plugin and value.plugin != "scalars":
         value.kind, value.hole = _PLUGIN_KINDS.get(value.plugin, value.plugin), None
     return value

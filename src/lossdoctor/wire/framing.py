@@ -65,7 +65,7 @@ def find_records(data: bytes, start: int = 0, most: int = 1 << 62) -> tuple[NDAr
             break
         period = _period(sizes) if most > count else 0
         if period:
-            more_starts, more_lengths, at = _repeat(words, at, end, sizes[-period:])
+            more_starts, more_lengths, at = _repeat(words, at, end, sizes[-period:], most - count)
             starts.append(more_starts)
             lengths.append(more_lengths)
             count += len(more_lengths)
@@ -108,14 +108,17 @@ def _period(sizes: NDArray[np.int64]) -> int:
 
 
 def _repeat(
-    words: NDArray[np.uint64], at: int, end: int, sizes: NDArray[np.int64]
+    words: NDArray[np.uint64], at: int, end: int, sizes: NDArray[np.int64], records: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
-    """As many further rounds of the pattern ``sizes`` as the data has, checked by their length fields."""
+    """As many further rounds of the pattern ``sizes`` as the data has (up to about ``records`` records).
+
+    Each is checked by its length field.
+    """
     totals = sizes + OVERHEAD
     offsets = np.concatenate([[0], np.cumsum(totals)[:-1]])
     round_bytes = int(totals.sum())
     rounds, batch = 0, 64
-    most = (end - at) // round_bytes
+    most = min((end - at) // round_bytes, records // len(sizes) + 1)
     while rounds < most:
         tried = min(batch, most - rounds)
         base = at + rounds * round_bytes
