@@ -6,7 +6,8 @@ import statistics
 import numpy as np
 import pytest
 
-from lossdoctor.signal.blocks import BLOCK, FULL, BlockTree, base_rows, merge, tree_sum
+from lossdoctor.signal.base_blocks import base_rows, tree_sum
+from lossdoctor.signal.blocks import BLOCK, FULL, BlockTree, merge
 from lossdoctor.signal.summary import summarize
 
 

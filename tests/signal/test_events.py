@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from lossdoctor.signal.blocks import BLOCK, DIFF_TO_SIGMA
-from lossdoctor.signal.events import CONTEXT, MAX_JUMPS, MAX_NONFINITE, MAX_SPIKES, WINDOW
+from lossdoctor.signal.events import CONTEXT, MAX_JUMPS, MAX_NONFINITE, MAX_SPIKES
+from lossdoctor.signal.spikes import WINDOW
 from lossdoctor.signal.summary import summarize
 
 

@@ -33,9 +33,7 @@ def test_ema_from_first_is_the_known_recursion_bit_for_bit():
     for loss in losses:
         current = 0.9 * current + (1 - 0.9) * loss
         want.append(current)
-    # the first value is its own average; afterwards 0.9 * c + 0.1 * c is c but for rounding
-    assert ema_from_first(losses, 0.9)[0] == losses[0]
-    assert ema_from_first(losses, 0.9) == pytest.approx(np.array(want), abs=1e-15)
+    assert ema_from_first(losses, 0.9).tolist() == want
 
 
 def test_the_first_outlier_does_not_poison_the_corrected_average():
@@ -50,7 +48,7 @@ def test_gaps_do_not_poison(smooth):
     with_gap, without = smooth([1.0, NAN, 2.0, INF, 3.0], 0.5), smooth([1.0, 2.0, 3.0], 0.5)
     assert with_gap[[0, 2, 4]].tolist() == without.tolist()
     assert np.isnan(with_gap[[1, 3]]).all()
-    assert smooth([NAN, INF, 2.0], 0.9)[2] == 2.0
+    assert smooth([NAN, INF, 2.0], 0.75)[2] == 2.0
     assert len(smooth([], 0.9)) == 0
     assert np.isfinite(smooth([1.7e308, -1.7e308] * 5, 0.9)).all()
 

@@ -21,7 +21,7 @@ Floats = NDArray[np.float64]
 BLOCK = 64
 FULL = 1024  # at this many rows neighbours are merged, and half of them remain
 
-_INT_FIELDS = (
+INT_FIELDS = (
     "first_step",
     "last_step",
     "count",
@@ -34,9 +34,9 @@ _INT_FIELDS = (
     "max_step",
     "max_index",
 )
-_FLOAT_FIELDS = ("mean", "m2", "sqdiff", "min", "max", "median", "mad", "diff_median", "first", "last")
-_I = {name: k for k, name in enumerate(_INT_FIELDS)}
-_F = {name: k for k, name in enumerate(_FLOAT_FIELDS)}
+FLOAT_FIELDS = ("mean", "m2", "sqdiff", "min", "max", "median", "mad", "diff_median", "first", "last")
+INT = {name: k for k, name in enumerate(INT_FIELDS)}
+FLOAT = {name: k for k, name in enumerate(FLOAT_FIELDS)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,14 +127,14 @@ DIFF_TO_SIGMA = 1.0 / (0.6744897501960817 * math.sqrt(2.0))
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Rows:
-    """Blocks as two tables, one line per field of ``_INT_FIELDS`` and of ``_FLOAT_FIELDS``: what the tree moves."""
+    """Blocks as two tables, one line per field of ``INT_FIELDS`` and of ``FLOAT_FIELDS``: what the tree moves."""
 
     ints: Ints
     floats: Floats
 
     @classmethod
     def empty(cls) -> Rows:
-        return cls(np.empty((len(_INT_FIELDS), 0), np.int64), np.empty((len(_FLOAT_FIELDS), 0), np.float64))
+        return cls(np.empty((len(INT_FIELDS), 0), np.int64), np.empty((len(FLOAT_FIELDS), 0), np.float64))
 
     def __len__(self) -> int:
         return int(self.ints.shape[1])
@@ -152,142 +152,42 @@ class Rows:
         )
 
     def int_field(self, name: str) -> Ints:
-        line: Ints = self.ints[_I[name]]
+        line: Ints = self.ints[INT[name]]
         return line
 
     def float_field(self, name: str) -> Floats:
-        line: Floats = self.floats[_F[name]]
+        line: Floats = self.floats[FLOAT[name]]
         return line
 
     def to_blocks(self, level: int) -> Blocks:
-        ints = {n: np.ascontiguousarray(self.ints[k]) for k, n in enumerate(_INT_FIELDS)}
-        floats = {n: np.ascontiguousarray(self.floats[k]) for k, n in enumerate(_FLOAT_FIELDS)}
+        ints = {n: np.ascontiguousarray(self.ints[k]) for k, n in enumerate(INT_FIELDS)}
+        floats = {n: np.ascontiguousarray(self.floats[k]) for k, n in enumerate(FLOAT_FIELDS)}
         for array in (*ints.values(), *floats.values()):
             array.flags.writeable = False
         return Blocks(level=level, **ints, **floats)
-
-
-def tree_sum(x: Floats) -> Floats:
-    """Sum over the last axis (a power of two long) by halving: an order that does not depend on the other axes."""
-    while x.shape[-1] > 1:
-        half = x.shape[-1] // 2
-        x = x[..., :half] + x[..., half:]
-    return x[..., 0]
-
-
-def sorted_median(ordered: Floats, count: Ints) -> Floats:
-    """Median of the first ``count`` entries of each sorted row; NaN where there are none."""
-    low = np.maximum(count - 1, 0) // 2
-    high = np.minimum(count // 2, ordered.shape[1] - 1)
-    rows = np.arange(len(ordered))
-    # halves first, so that the largest floats do not overflow; + 0.0 makes -0.0 and 0.0 one
-    middle = ordered[rows, low] * 0.5 + ordered[rows, high] * 0.5 + 0.0
-    return np.where(count > 0, middle, np.nan)
-
-
-def base_rows(steps: Ints, values: Floats, present: int, start: int, before: Floats) -> Rows:
-    """Summaries of blocks of 64 points.
-
-    Args:
-        steps, values: shape (k, 64). Only the last row may be padded.
-        present: how many of the k * 64 points are real; the rest is padding.
-        start: index of the first point.
-        before: the two raw values before the first point, NaN where there are none.
-    """
-    k = len(values)
-    out = Rows(np.empty((len(_INT_FIELDS), k), np.int64), np.empty((len(_FLOAT_FIELDS), k), np.float64))
-    ints, floats = out.ints, out.floats
-    real = np.full(k, BLOCK)
-    real[-1] = present - (k - 1) * BLOCK
-    finite = np.isfinite(values)
-    if real[-1] < BLOCK:
-        finite[-1, real[-1] :] = False
-    every_row = np.arange(k)
-    ints[_I["first_step"]] = steps[:, 0]
-    ints[_I["last_step"]] = steps[every_row, real - 1]
-    floats[_F["first"]] = values[:, 0]
-    floats[_F["last"]] = values[every_row, real - 1]
-    count = finite.sum(axis=1)
-    ints[_I["count"]] = count
-    ints[_I["nonfinite"]] = real - count
-    _centre(out, values, finite, count)
-    _extremes(out, steps, values, finite, count, start)
-    _differences(out, values, finite, before)
-    return out
-
-
-def _centre(out: Rows, values: Floats, finite: NDArray[np.bool_], count: Ints) -> None:
-    median = sorted_median(np.sort(np.where(finite, values, np.inf), axis=1), count)
-    out.floats[_F["median"]] = median
-    # Deviations from the median: a constant block's mean is exactly its constant; 1/64 keeps the sum from overflowing.
-    filled = np.where(finite, values, median[:, None])
-    deviation = tree_sum((filled - median[:, None]) * (1.0 / BLOCK))
-    part = deviation * (BLOCK / np.maximum(count, 1))
-    mean = np.clip(median + part, _masked(filled.min(axis=1), count), _masked(filled.max(axis=1), count))
-    out.floats[_F["mean"]] = mean
-    rest = np.where(finite, filled - mean[:, None], 0.0)
-    out.floats[_F["m2"]] = _masked(tree_sum(rest * rest), count)
-    spread = np.where(finite, np.abs(filled - median[:, None]), np.inf)
-    out.floats[_F["mad"]] = sorted_median(np.sort(spread, axis=1), count)
-
-
-def _masked(x: Floats, count: Ints) -> Floats:
-    return np.where(count > 0, x, np.nan)
-
-
-def _extremes(out: Rows, steps: Ints, values: Floats, finite: NDArray[np.bool_], count: Ints, start: int) -> None:
-    every_row = np.arange(len(values))
-    for name, fill, pick in (("min", np.inf, np.argmin), ("max", -np.inf, np.argmax)):
-        at = pick(np.where(finite, values, fill), axis=1)
-        out.floats[_F[name]] = _masked(values[every_row, at], count)
-        out.ints[_I[f"{name}_step"]] = np.where(count > 0, steps[every_row, at], steps[:, 0])
-        out.ints[_I[f"{name}_index"]] = np.where(count > 0, start + every_row * BLOCK + at, -1)
-
-
-def _differences(out: Rows, values: Floats, finite: NDArray[np.bool_], before: Floats) -> None:
-    k = len(values)
-    line = np.empty(2 + k * BLOCK)
-    line[:2] = before
-    line[2:] = np.where(finite, values, np.nan).ravel()
-    ok = np.empty(len(line), bool)
-    ok[:2] = np.isfinite(before)
-    ok[2:] = finite.ravel()
-    pair = ok[1:] & ok[:-1]
-    difference = line[1:] - line[:-1]
-    turn = pair[1:] & pair[:-1]
-    up, down = difference > 0, difference < 0
-    changed = (turn & ((up[1:] & down[:-1]) | (down[1:] & up[:-1]))).reshape(k, BLOCK)
-    pairs = pair[1:].reshape(k, BLOCK)
-    step = np.where(pairs, np.abs(difference[1:].reshape(k, BLOCK)), 0.0)
-    n_diff = pairs.sum(axis=1)
-    out.ints[_I["n_diff"]] = n_diff
-    out.ints[_I["n_turn"]] = turn.reshape(k, BLOCK).sum(axis=1)
-    out.ints[_I["sign_changes"]] = changed.sum(axis=1)
-    out.floats[_F["sqdiff"]] = tree_sum(step * step)
-    out.floats[_F["diff_median"]] = sorted_median(np.sort(np.where(pairs, step, np.inf), axis=1), n_diff)
 
 
 def merge(a: Rows, b: Rows) -> Rows:
     """Each row of ``a`` merged with the row of ``b`` that follows it."""
     ints, floats = a.ints + b.ints, np.empty_like(a.floats)
     na, nb = a.int_field("count"), b.int_field("count")
-    ints[_I["first_step"]], ints[_I["last_step"]] = a.int_field("first_step"), b.int_field("last_step")
-    floats[_F["first"]], floats[_F["last"]] = a.float_field("first"), b.float_field("last")
+    ints[INT["first_step"]], ints[INT["last_step"]] = a.int_field("first_step"), b.int_field("last_step")
+    floats[FLOAT["first"]], floats[FLOAT["last"]] = a.float_field("first"), b.float_field("last")
     for name in ("mean", "median", "mad"):
-        floats[_F[name]] = _weighted(a.float_field(name), b.float_field(name), na, nb)
-    floats[_F["diff_median"]] = _weighted(
+        floats[FLOAT[name]] = _weighted(a.float_field(name), b.float_field(name), na, nb)
+    floats[FLOAT["diff_median"]] = _weighted(
         a.float_field("diff_median"), b.float_field("diff_median"), a.int_field("n_diff"), b.int_field("n_diff")
     )
-    floats[_F["sqdiff"]] = a.float_field("sqdiff") + b.float_field("sqdiff")
+    floats[FLOAT["sqdiff"]] = a.float_field("sqdiff") + b.float_field("sqdiff")
     shift = b.float_field("mean") - a.float_field("mean")
     m2 = a.float_field("m2") + b.float_field("m2") + shift * shift * (na * (nb / np.maximum(na + nb, 1)))
-    floats[_F["m2"]] = np.where(na == 0, b.float_field("m2"), np.where(nb == 0, a.float_field("m2"), m2))
+    floats[FLOAT["m2"]] = np.where(na == 0, b.float_field("m2"), np.where(nb == 0, a.float_field("m2"), m2))
     for name, better in (("min", np.less), ("max", np.greater)):
         left, right = a.float_field(name), b.float_field(name)
         take = (nb > 0) & ((na == 0) | better(right, left))
-        floats[_F[name]] = np.where(take, right, left)
+        floats[FLOAT[name]] = np.where(take, right, left)
         for what in ("step", "index"):
-            ints[_I[f"{name}_{what}"]] = np.where(take, b.int_field(f"{name}_{what}"), a.int_field(f"{name}_{what}"))
+            ints[INT[f"{name}_{what}"]] = np.where(take, b.int_field(f"{name}_{what}"), a.int_field(f"{name}_{what}"))
     return Rows(ints, floats)
 
 

@@ -40,7 +40,7 @@ def ema(values: ArrayLike, factor: float = 0.9) -> Floats:
 
 
 def ema_from_first(values: ArrayLike, factor: float = 0.9) -> Floats:
-    """The plain exponential moving average that starts at the first value: ``c = factor * c + (1 - factor) * value``.
+    """The plain exponential moving average ``c = factor * c + (1 - factor) * value``, with c the first value to start.
 
     A first value far off pulls the curve for long; :func:`ema` does not have this flaw.
 
@@ -52,7 +52,7 @@ def ema_from_first(values: ArrayLike, factor: float = 0.9) -> Floats:
     current = math.nan
     for value in as_floats(values).tolist():
         if math.isfinite(value):
-            current = value if math.isnan(current) else factor * current + (1 - factor) * value
+            current = factor * (value if math.isnan(current) else current) + (1 - factor) * value
             out.append(current)
         else:
             out.append(math.nan)

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lossdoctor.core.errors import UsageError
-from lossdoctor.signal.blocks import BLOCK, Blocks, BlockTree, Floats, Ints, Rows, base_rows
+from lossdoctor.signal.base_blocks import base_rows
+from lossdoctor.signal.blocks import BLOCK, Blocks, BlockTree, Floats, Ints, Rows
 from lossdoctor.signal.events import Event, EventDetector
 
 KEEP = 2048  # raw points kept at either end
