@@ -108,11 +108,14 @@ class FlatLine(Rule):
         rest = fall(reading, skip)
         if rest is None or len(reading) < 12:
             return ""
-        lost = (reading.start.value - reading.end.value) / abs(reading.start.value)
+        base = abs(reading.start.value)
+        lost = (reading.start.value - reading.end.value) / base
+        se = abs(rest.drop / rest.z) if rest.z else reading.sigma
         level = (abs(rest.z) < z and abs(rest.trend_z) < 3) or abs(rest.relative) < 0.5 * case.option(
             self, "least_fall"
         )
-        return "after a first small fall" if level and 0 <= lost < case.option(self, "once_fall") else ""
+        seen = rest.drop + 2 * se < 0.5 * case.option(self, "hidden") * base
+        return "after a first small fall" if level and seen and 0 <= lost < case.option(self, "once_fall") else ""
 
     def _continued(self, case: Case, reading: Reading) -> bool:
         s = reading.summary

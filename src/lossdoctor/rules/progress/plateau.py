@@ -57,7 +57,7 @@ class Plateau(Rule):
         warn = (
             reading.positive
             and s.share >= case.option(self, "idle")
-            and s.relative_fall < case.option(self, "little")
+            and 0 < s.relative_fall < case.option(self, "little")
             and reading.n >= 20
         )
         yield self._describe(case, metric, reading, s, warn)

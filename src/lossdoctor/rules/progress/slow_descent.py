@@ -41,7 +41,7 @@ class SlowDescent(Rule):
     options = (
         Option("straight", 0.55, "slope of the last third over the mean slope", "ratio", 0.1, 2),
         Option("far", 0.35, "fall over the starting level below which a straight line is a warning", "share", 0.01, 1),
-        Option("points", 20.0, "points needed for a warning", "count", 9, 1000),
+        Option("points", 30.0, "points needed for a warning", "count", 9, 1000),
     )
 
     def judge(self, case: Case) -> Iterable[Finding | Abstention]:

@@ -39,6 +39,7 @@ class StoppedTooEarly(Rule):
     severity = "info"
     needs = "a loss with at least 12 points"
     options = (
+        Option("points", 40.0, "points needed for a warning", "count", 12, 1000),
         Option("steep", 0.6, "slope of the last third over the mean slope that makes it a warning", "ratio", 0.1, 2),
         Option("least_gain", 0.005, "fall over the last tenth worth telling, over the level", "share", 0, 1),
     )
@@ -59,7 +60,7 @@ class StoppedTooEarly(Rule):
             return
         line = straightness(decisive)
         lost = decisive.drop / abs(decisive.start.value) if decisive.positive and decisive.start.value else 0.0
-        warn = line >= case.option(self, "steep") and lost >= 0.35 and decisive.n >= 20
+        warn = line >= case.option(self, "steep") and lost >= 0.35 and decisive.n >= case.option(self, "points")
         yield self._describe(case, metric, decisive, late.relative if decisive.positive else float("nan"), line, warn)
 
     def _describe(self, case: Case, metric: str, reading: Reading, gain: float, line: float, warn: bool) -> Finding:
