@@ -13,19 +13,8 @@ from lossdoctor.readers.text.axis import Axis, assign, has_known, one_rank
 from lossdoctor.readers.text.curves import build
 from lossdoctor.readers.text.layout import Block
 from lossdoctor.readers.text.scan import Scan
+from lossdoctor.readers.text.words import setting
 
-_SETTINGS = {
-    **dict.fromkeys(("batch_size", "batchsize", "train_batch_size", "global_batch_size", "bs"), "batch_size"),
-    **dict.fromkeys(("num_classes", "n_classes", "nclasses", "classes"), "classes"),
-    **dict.fromkeys(
-        ("max_steps", "total_steps", "num_steps", "max_iters", "train_iters", "num_iterations"), "planned_steps"
-    ),
-    **dict.fromkeys(("warmup_steps", "num_warmup_steps", "warmup_iters"), "warmup_steps"),
-    **dict.fromkeys(("steps_per_epoch", "iters_per_epoch", "num_batches_per_epoch"), "steps_per_epoch"),
-    **dict.fromkeys(("learning_rate", "lr", "max_lr", "base_lr"), "learning_rate"),
-    **dict.fromkeys(("weight_decay", "wd"), "weight_decay"),
-    **dict.fromkeys(("max_grad_norm", "grad_clip", "clip_grad", "gradient_clip_val", "clip_norm"), "clip_norm"),
-}
 _WHOLE = frozenset({"batch_size", "classes", "planned_steps", "warmup_steps", "steps_per_epoch"})
 _EVENT_TEXT = {
     "out_of_memory": "out of memory",
@@ -41,7 +30,7 @@ def histories_of(scan: Scan, source: Source, notes: list[str]) -> list[TrainingH
     blocks = one_rank(everything)
     fillers = np.array(scan.fillers, dtype=np.int64)
     axis = assign(blocks, fillers)
-    curves = build([b for b in blocks if len(b) and b.steps is not None], scan.sections, scan.lines)
+    curves = build([b for b in blocks if len(b) and b.steps is not None], scan.sections)
     if not curves:
         curves = _numbers_only(scan, source, axis)
         if not curves:
@@ -97,7 +86,7 @@ def _context(blocks: list[Block], axis: Axis) -> RunContext:
         if len(block) > 64 or (has_known(block) and block.layout.counters):
             continue
         for column in block.layout.metrics:
-            field = _SETTINGS.get(column.key.lower().replace(" ", "_").replace("-", "_").lstrip("_"))
+            field = setting(column.key)
             if field:
                 found.setdefault(field, set()).update(block.column(column).tolist())
     known = {}

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from lossdoctor.readers.text.counters import (
-    Floats,
     Ints,
     Track,
     epoch_column,
@@ -77,6 +76,7 @@ def assign(blocks: list[Block], fillers: Ints) -> Axis:
     based = 0.0 if len(epochs.value) and epochs.value.min() == 0 else 1.0
     for block in blocks:
         _collapse(block, epochs)
+    _collapse_keras([b for b in blocks if b.layout.bar == "keras"], epochs)
     providers = []
     for block in blocks:
         if _own_steps(block, epochs, based, axis) and block.layout.split not in ("val", "test"):
@@ -84,40 +84,44 @@ def assign(blocks: list[Block], fillers: Ints) -> Axis:
     judged = [b for b in providers if has_known(b)]
     headers = [b for b in blocks if not b.layout.metrics]
     if judged:
-        _fill(blocks, _track_of(judged), axis, epochs, based)
+        _fill(blocks, _track_of(judged), axis)
         return axis
     return _from_headers(blocks, headers, epochs, axis, fillers)
 
 
 def _collapse(block: Block, epochs: Track) -> None:
-    """Bars with running means count by their last state; so does an evaluation printed batch by batch."""
+    """Table rows that a bar rewrites count by their last state; so does an evaluation printed batch by batch."""
     layout = block.layout
     epoch = epoch_column(block)
-    outer = block.column(epoch) if epoch is not None else epochs.at(block.order)
-    held = epochs.last_before(block.order) if epoch is None else outer
-    position = next((c for c in layout.counters if c.role in ("pos", "step") and integral(block.column(c))), None)
+    outer = block.column(epoch) if epoch is not None else epochs.last_before(block.order).astype(np.float64)
+    position = next((c for c in layout.counters if c.role == "pos" and integral(block.column(c))), None)
     if layout.bar == "table" and epoch is not None:
         block.keep(last_of_each(np.cumsum(np.append(1, np.diff(outer) != 0)).astype(np.int64)))
-    elif layout.bar == "keras" and position is not None:
-        _collapse_keras(block, position, np.asarray(held, dtype=np.float64))
-    elif layout.split in ("val", "test") and layout.metrics and position is not None and position.role == "pos":
-        group = sweeps(block.column(position), np.asarray(held, dtype=np.float64))
-        if len(group) > group[-1] or position.total:
-            block.keep(last_of_each(group))
-            block.averaged = True
+    elif layout.split in ("val", "test") and layout.metrics and position is not None:
+        block.keep(last_of_each(sweeps(block.column(position), outer)))
+        block.averaged = True
 
 
-def _collapse_keras(block: Block, position: object, held: Floats) -> None:
-    values = block.values[:, 0]
-    totals = block.values[:, 1]
-    group = sweeps(values, held)
-    last = last_of_each(group)
-    block.keep(last)
-    held = held[last]
-    if np.all(held >= 0) and len(held):
-        # A second bar under the same epoch header is an evaluation; the first one's total is the training's.
-        usual = totals[last][0] if len(last) else 0
-        block.keep((totals[last] == usual) | (np.append(-1, held[:-1]) != held))
+def _collapse_keras(blocks: list[Block], epochs: Track) -> None:
+    """Keras bars print running means: the last state of each epoch is its value.
+
+    A second bar under one epoch header, with another total, is an evaluation after the training; it is left out.
+    """
+    if not blocks:
+        return
+    order = np.concatenate([b.order for b in blocks])
+    position = np.concatenate([b.values[:, 0] for b in blocks])
+    total = np.concatenate([b.values[:, 1] for b in blocks])
+    by = np.argsort(order, kind="stable")
+    order, position, total = order[by], position[by], total[by]
+    held = epochs.last_before(order)
+    group = sweeps(position, held.astype(np.float64) * 1e6 + total)
+    usual = total[0]
+    for block in blocks:
+        at = np.searchsorted(order, block.order)
+        block.group = group[at]
+        if len(epochs.order):
+            block.keep(total[at] == usual)
 
 
 def _own_steps(block: Block, epochs: Track, based: float, axis: Axis) -> bool:
@@ -156,20 +160,30 @@ def _own_steps(block: Block, epochs: Track, based: float, axis: Axis) -> bool:
     return True
 
 
+def _names_step(block: Block) -> bool:
+    column = step_column(block)
+    return column is not None and column.role == "step"
+
+
 def _track_of(blocks: list[Block]) -> Track:
     return track([(b.order, b.steps.astype(np.float64)) for b in blocks if b.steps is not None])
 
 
-def _fill(blocks: list[Block], steps: Track, axis: Axis, epochs: Track, based: float) -> None:
-    """Rows without a step of their own take the last one before them, or their epoch's end where that is known."""
+def _before(steps: Track) -> float:
+    """The step for rows that come before the first step: one logging interval earlier."""
+    gaps = np.diff(np.unique(steps.value[:1000]))
+    return max(0.0, float(steps.value[0]) - (float(gaps.min()) if len(gaps) else 1.0))
+
+
+def _fill(blocks: list[Block], steps: Track, axis: Axis) -> None:
+    """Rows without a step of their own take the last one before them."""
     axis.unit = "step"
     for block in blocks:
-        if block.steps is not None and not (block.averaged and block.layout.bar):
-            continue
-        found = steps.at(block.order)
-        if np.isnan(found).any():
-            found = np.where(np.isnan(found), 0 if not len(steps.value) else steps.value.min(), found)
-        block.steps = found.astype(np.int64)
+        if block.steps is None:
+            found = steps.at(block.order)
+            if np.isnan(found).any():
+                found = np.where(np.isnan(found), _before(steps), found)
+            block.steps = found.astype(np.int64)
 
 
 def _from_headers(blocks: list[Block], headers: list[Block], epochs: Track, axis: Axis, fillers: Ints) -> Axis:
@@ -177,33 +191,31 @@ def _from_headers(blocks: list[Block], headers: list[Block], epochs: Track, axis
     wanted = [b for b in blocks if has_known(b) and b.steps is None]
     evaluations = [b for b in blocks if has_known(b) and b.steps is not None]
     if not wanted and evaluations:  # only evaluations were logged, each with its step
-        _fill(blocks, _track_of(evaluations), axis, epochs, 1.0)
+        _fill(blocks, _track_of(evaluations), axis)
         return axis
     if not wanted:
         return axis
     main = max(wanted, key=lambda b: (b.layout.split not in ("val", "test"), len(b)))
-    keyed = [b for b in headers if b.steps is not None and not b.layout.bar and step_column(b).role == "step"]  # type: ignore[union-attr]
-    keyed += [b for b in blocks if b.layout.metrics and b.steps is not None and not has_known(b)]
+    keyed = [b for b in headers if b.steps is not None and not b.layout.bar and _names_step(b)]
     bars = [b for b in headers if b.steps is not None and b.layout.bar]
-    own = [b for b in blocks if (c := epoch_column(b)) is not None and b.layout.metrics]
     candidates = [("step", _boxed(_track_of(keyed), main, blocks, fillers))]
     if epoch_column(main) is not None:
-        candidates.append(("epoch", track([(b.order, b.column(epoch_column(b))) for b in own])))  # type: ignore[arg-type]
+        own = [(b.order, b.column(c)) for b in blocks if b.layout.metrics and (c := epoch_column(b)) is not None]
+        candidates.append(("epoch", track(own)))
     candidates.append(("epoch", _boxed(epochs, main, blocks, fillers)))
     candidates.append(("step", _bar_track(bars)))
     for unit, course in candidates:
         found = course.at(main.order)
         known = found[np.isfinite(found)]
-        if len(known) >= 0.9 * len(found) and len(np.unique(known)) >= max(1, 0.5 * len(found)):
-            if len(found) > 1 or unit == "epoch" or course.order.size:
-                axis.unit = unit
-                if unit == "epoch":
-                    axis.planned = _planned_epochs(blocks)
-                for block in blocks:
-                    block.steps = None if unit == "epoch" or block.steps is None or block.layout.bar else block.steps
-                    block.fine = block.steps is not None
-                _fill_epochs(blocks, course, unit)
-                return axis
+        groups = len(found) if main.group is None else len(np.unique(main.group))
+        if len(known) >= 0.9 * len(found) and len(np.unique(known)) >= max(1, 0.5 * groups):
+            axis.unit = unit
+            axis.planned = _planned_epochs(blocks) if unit == "epoch" else course.total
+            for block in blocks:
+                block.steps = None if unit == "epoch" or block.layout.bar else block.steps
+                block.fine = block.steps is not None
+            _fill_epochs(blocks, course, unit)
+            return axis
     _by_rows(blocks, main, axis)
     return axis
 
@@ -230,8 +242,8 @@ def _planned_epochs(blocks: list[Block]) -> int:
 
 def _boxed(course: Track, main: Block, blocks: list[Block], fillers: Ints) -> Track:
     """Let a counter inside a box of key-value lines count from the box's first line on."""
-    singles = [b.order for b in blocks if b.layout.single]
-    if not singles or not len(course.order) or not main.layout.single:
+    singles = [b.order for b in blocks if b.layout.boxed]
+    if not singles or not len(course.order) or not main.layout.boxed:
         return course
     lines = np.unique(np.concatenate([*singles, fillers]))
     first = lines[np.append(True, np.diff(lines) > 1)]
@@ -256,7 +268,7 @@ def _bar_track(bars: list[Block]) -> Track:
             chosen = total == value
             span = int(block.order[chosen][-1] - block.order[chosen][0])
             if span > best[0]:
-                best = (span, Track(block.order[chosen], block.steps[chosen].astype(np.float64)))
+                best = (span, Track(block.order[chosen], block.steps[chosen].astype(np.float64), int(value)))
     return best[1]
 
 

@@ -19,6 +19,7 @@ class Track:
 
     order: Ints
     value: Floats
+    total: int = 0
 
     def at(self, order: Ints) -> Floats:
         """float64[n]: the value that holds at each place; NaN before the first.

@@ -9,7 +9,7 @@ import numpy as np
 from lossdoctor.core.curve import Curve
 from lossdoctor.core.names import parse
 from lossdoctor.readers.text.axis import has_known
-from lossdoctor.readers.text.counters import Floats, Ints
+from lossdoctor.readers.text.counters import Floats, Ints, last_of_each
 from lossdoctor.readers.text.layout import MISSING, Block
 from lossdoctor.readers.text.words import KNOWN_KINDS, ROLE_KINDS, is_weak, kind_of
 
@@ -25,11 +25,13 @@ class _Series:
     values: list[Floats] = field(default_factory=list)
     order: list[Ints] = field(default_factory=list)
     times: list[Floats] = field(default_factory=list)
+    group: list[Ints] = field(default_factory=list)
+    held: bool = False
 
 
-def build(blocks: list[Block], sections: list[tuple[int, str]], lines: int) -> dict[str, Curve]:
+def build(blocks: list[Block], sections: list[tuple[int, str]]) -> dict[str, Curve]:
     """The curves of a log; empty when nothing in it is a metric over time."""
-    accepted = [b for b in blocks if has_known(b) and _is_record(b, lines)]
+    accepted = [b for b in blocks if has_known(b) and _is_record(b)]
     if sum(len(b) for b in accepted) < 2 or not any(len(b) > 1 or b.layout.counters for b in accepted):
         return {}
     begin = min(int(b.order[0]) for b in accepted if len(b) > 1 or b.layout.counters)
@@ -42,7 +44,7 @@ def build(blocks: list[Block], sections: list[tuple[int, str]], lines: int) -> d
     return _finish(series)
 
 
-def _is_record(block: Block, lines: int) -> bool:
+def _is_record(block: Block) -> bool:
     """Whether lines of this kind report a metric again and again, rather than once set it or mention it."""
     names = [c for c in block.layout.metrics if kind_of(c.name) in KNOWN_KINDS]
     counted = bool(block.layout.counters)
@@ -98,8 +100,7 @@ def _add(block: Block, sections: list[tuple[int, str]], marks: Ints, series: dic
         present = values != MISSING
         if not present.any():
             continue
-        if block.layout.bar == "tqdm" and column.split in ("val", "test"):
-            present &= np.append(True, np.diff(values) != 0)  # the bar repeats the last evaluation
+        held = block.layout.bar == "tqdm" and (column.split in ("val", "test") or column.key.endswith("_epoch"))
         for split in ("", "val", "test"):
             chosen = present & (splits == split) if splits is not None and not column.split else present
             if splits is None or column.split:
@@ -112,6 +113,9 @@ def _add(block: Block, sections: list[tuple[int, str]], marks: Ints, series: dic
             one.steps.append(block.steps[chosen])
             one.values.append(values[chosen])
             one.order.append(block.order[chosen])
+            one.held |= held
+            if block.group is not None:
+                one.group.append(block.group[chosen])
             if times is not None:
                 one.times.append(times[chosen])
 
@@ -153,6 +157,12 @@ def _finish(series: dict[tuple[str, bool], _Series]) -> dict[str, Curve]:
         steps, values = np.concatenate(one.steps)[by], np.concatenate(one.values)[by]
         times = np.concatenate(one.times)[by] if sum(map(len, one.times)) == len(steps) and one.times else None
         keep = ~_repeated(steps, values)
+        if one.held:  # the bar repeats the last evaluation until the next
+            keep &= np.append(True, (np.diff(values) != 0) & ~(np.isnan(values[1:]) & np.isnan(values[:-1])))
+        if one.group and sum(map(len, one.group)) == len(steps):
+            last = np.zeros(len(steps), dtype=bool)
+            last[last_of_each(np.concatenate(one.group)[by])] = True
+            keep = last
         curve = Curve(steps[keep], values[keep], None if times is None else times[keep])
         if longest[one.name] is not one and len(steps) == 1:
             continue  # a summary of what the curve shows

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lossdoctor.core.names import parse
 from lossdoctor.readers.text.keys import Key, find_key
 from lossdoctor.readers.text.layout import Column, Layout
 from lossdoctor.readers.text.prefix import CLOCK, STAMP, prefix_end, rank_of
-from lossdoctor.readers.text.words import KNOWN_KINDS, SPACED_UNIT, UNIT, counter, kind_of, pure_split, split_in
+from lossdoctor.readers.text.words import (
+    KNOWN_KINDS,
+    SPACED_UNIT,
+    UNIT,
+    counter,
+    kind_of,
+    pure_split,
+    setting,
+    split_in,
+)
 
 MAX_NUMBERS = 400
 _TOTAL = frozenset({"/", "of", "out of"})
@@ -20,7 +29,7 @@ _CODE = re.compile(
     r"|\{[a-zA-Z_][\w.]*[}:!(\[+]|[+\-*/]= | == |\)\s*:\s*$|\w\(\)|;\s*$|^\s*(?:#include|//|if |for |while |with )|%\("
 )
 _SKIP = re.compile(
-    r"^\s*wandb:|@\[|copypaste:|^\s*(?:Collecting|Downloading|Requirement already|Installing)\b|https?://"
+    r"^\s*wandb:|mAP50-95|@\[|copypaste:|^\s*(?:Collecting|Downloading|Requirement already|Installing)\b|https?://"
 )
 _KERAS = re.compile(r"\[[=>.]+\]|━{2,}|^[^:]*\s-\s")
 _TQDM = re.compile(r"\d%\s?\||\d%[|\s]*[█▏▎▍▌▋▊▉#━]|\[\d\d:\d\d<|it/s\]")
@@ -36,6 +45,7 @@ class _Item:
     unit: str = ""
     ctx: str = ""
     head: str = ""
+    noise: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +87,7 @@ def analyse(line: str, parts: list[str]) -> Fields | None:
     metrics = [c for c in columns if c.role == "metric"]
     counters = [c for c in columns if c.role not in ("metric", "rank")]
     single = len(metrics) + len(counters) == 1 and _only_one(line[begin:], items, starts, begin)
-    if metrics and not counters and not single and not any(_is_known(c) for c in metrics):
+    if metrics and not counters and not single and not any(_is_known(c) or setting(c.key) for c in metrics):
         return None
     timed = _stamp_slots(line, starts)
     bar = ""
@@ -85,8 +95,13 @@ def analyse(line: str, parts: list[str]) -> Fields | None:
         bar = "keras"
     elif _TQDM.search(line):
         bar = "tqdm"
-    layout = Layout(tuple(columns), split, bar, rank, single, bool(timed))
+    boxed = single and line.lstrip()[:1] in "|│║┃\"'"
+    layout = Layout(tuple(columns), split, bar, rank, single, bool(timed), boxed=boxed)
     return Fields(layout, tuple(2 * s + 1 for s in (*slots, *timed)))
+
+
+def _is_metric(text: str) -> bool:
+    return kind_of(text) in KNOWN_KINDS
 
 
 def _is_known(column: Column) -> bool:
@@ -125,6 +140,7 @@ def _items(line: str, parts: list[str], starts: list[int], begin: int) -> list[_
     last: _Item | None = None
     fresh = False  # the number before is the item's own value, so a unit after it is the item's
     context = ""
+    carried = ""  # text whose "number" was the word nan or inf: "number of nan iterations: 0"
     for i, start in enumerate(starts):
         if start < begin:
             continue
@@ -136,6 +152,7 @@ def _items(line: str, parts: list[str], starts: list[int], begin: int) -> list[_
         elif last is not None:
             piece = piece.lstrip("%")
         fresh = False
+        piece, carried = carried + piece, ""
         core = piece.strip()
         if i in clock:
             context = split_in(piece) or context
@@ -150,12 +167,12 @@ def _items(line: str, parts: list[str], starts: list[int], begin: int) -> list[_
         if last is not None and core in _ARROW:
             last.slot = i
             continue
-        if core in _NOISE:
-            last = None
+        key = find_key(piece) if core and core not in _NOISE else None
+        if parts[2 * i + 1][-1:].isalpha() and not (key is not None and (key.strong or _is_metric(key.text))):
+            carried, last = piece + parts[2 * i + 1], None
             continue
-        key = find_key(piece) if core else None
         context = (key.split if key else split_in(piece)) or context
-        last = _Item(i, key, core, ctx=context, head=piece)
+        last = _Item(i, key, core, ctx=context, head=piece, noise=core in _NOISE)
         items.append(last)
         fresh = True
     if last is not None and fresh:
@@ -163,14 +180,14 @@ def _items(line: str, parts: list[str], starts: list[int], begin: int) -> list[_
     return items
 
 
-_GLUED_COUNTER = re.compile(r"(?:st|nd|rd|th)?[ -]?(epochs?|steps?|iters?|iterations?|batch)(?![\w=])(?!\s*[:=])")
+_GLUED_COUNTER = re.compile(r"(?:st|nd|rd|th)?[ -]?(epochs?|steps?|iters?|iterations?|batch)(?![\w=])")
 
 
 def _take_unit(last: _Item, piece: str) -> str:
     """Take the unit that belongs to the number before off the text; ``1epoch`` names its own counter."""
     if last.key is None:
         match = _GLUED_COUNTER.match(piece)
-        if match and not piece.startswith(" "):
+        if match and not piece.startswith((" ", "-")):
             last.key = Key(match.group(1), True, "", False)
             return piece[match.end() :]
     match = UNIT.match(piece) or SPACED_UNIT.match(piece)
@@ -181,6 +198,7 @@ def _take_unit(last: _Item, piece: str) -> str:
 
 
 def _classify(items: list[_Item], line: str, parts: list[str], begin: int) -> tuple[list[Column], list[int], str]:
+    bar = bool(_TQDM.search(line))
     columns: list[Column] = []
     slots: list[int] = []
     names: set[str] = set()
@@ -197,7 +215,8 @@ def _classify(items: list[_Item], line: str, parts: list[str], begin: int) -> tu
             line_split = counted or line_split
             if column is None:
                 head_word = _metric_word(item) or head_word
-                column = _metric(item, line_split, before, head_word, names)
+                whole = parts[2 * item.slot + 1].strip(" +-").isdigit()
+                column = _metric(item, line_split, before, head_word, names, whole=whole, bar=bar)
                 if column is not None:
                     before = parse(column.key).split or before
         if column is None:
@@ -211,10 +230,14 @@ def _classify(items: list[_Item], line: str, parts: list[str], begin: int) -> tu
         if column.role == "metric":
             names.add(column.name)
     _name_leads(columns)
+    _share_split(columns)
     if not line_split:
         contexts = [i.ctx for i in items if i.ctx]
         line_split = contexts[0] if contexts else ""
     return columns, slots, line_split
+
+
+_PLURALS = ("epochs", "steps", "iterations", "iters", "updates", "batches")
 
 
 def _counter(item: _Item, following: _Item | None) -> tuple[Column | None, str]:
@@ -224,11 +247,14 @@ def _counter(item: _Item, following: _Item | None) -> tuple[Column | None, str]:
     found = counter(text)
     split = split_in(item.key.text)
     if found is None:
+        if pure_split(text) and item.total >= 0 and item.key.bracket:  # "Test: [10/48]"
+            return Column("pos", "", order=3, total=True), pure_split(text)
         if pure_split(text) and following is not None and following.key is None and following.opener.endswith("["):
             return Column("epoch", item.key.text, total=item.total >= 0), pure_split(text)
         return None, ""
     role, order = found
-    plural_setting = text.lower().endswith(("epochs", "steps")) and item.total < 0 and following is None
+    plural = text.lower().endswith(_PLURALS) and not text.lower().endswith("timesteps")
+    plural_setting = plural and item.total < 0 and following is None
     if plural_setting or item.unit not in ("", "k", "K", "M"):
         return None, ""
     return Column(role, item.key.text, order=order, total=item.total >= 0), split or item.key.split
@@ -236,7 +262,7 @@ def _counter(item: _Item, following: _Item | None) -> tuple[Column | None, str]:
 
 def _unkeyed(n: int, item: _Item, items: list[_Item], line: str, parts: list[str], begin: int) -> Column | None:
     """A number without a key: a position ``[50/1000]``, or the one that opens the line (``[10]``, ``10:``)."""
-    if item.unit:
+    if item.unit or item.noise:
         return None
     after = parts[2 * item.slot + 2].lstrip()
     if item.total >= 0:
@@ -249,6 +275,19 @@ def _unkeyed(n: int, item: _Item, items: list[_Item], line: str, parts: list[str
     if n == 1 and item.opener == "," and after.startswith("]") and items[0].key is None:
         return Column("pos", "", order=3)
     return None
+
+
+def _share_split(columns: list[Column]) -> None:
+    """``val Loss: 0.6 Acc: 0.8``: where one split is named, it holds for the line's other metrics."""
+    metrics = [c for c in columns if c.role == "metric"]
+    own = {parse(c.key).split for c in metrics} - {""}
+    if own not in ({"val"}, {"test"}) or not parse(metrics[0].key).split:
+        return
+    (split,) = own
+    taken = {parse(c.key).bare for c in metrics if parse(c.key).split}
+    for i, c in enumerate(columns):
+        if c.role == "metric" and not c.split and parse(c.key).bare not in taken:
+            columns[i] = replace(c, name=f"{split}/{c.name}", split=split)
 
 
 def _name_leads(columns: list[Column]) -> None:
@@ -280,13 +319,15 @@ def _metric_word(item: _Item) -> str:
     return ""
 
 
-def _metric(item: _Item, line_split: str, before: str, head_word: str, names: set[str]) -> Column | None:
+def _metric(
+    item: _Item, line_split: str, before: str, head_word: str, names: set[str], *, whole: bool, bar: bool
+) -> Column | None:
     assert item.key is not None
     key = item.key.text
     own = pure_split(key)
     name = key
     if own:
-        if item.unit and item.unit != "%":
+        if (item.unit and item.unit != "%") or whole or bar:
             return None
         name = f"{key}/{head_word or 'loss'}"
     kind = kind_of(name)

@@ -10,7 +10,7 @@ from lossdoctor.readers.text.words import KNOWN_KINDS, ROLE_KINDS, counter, kind
 _WRAP = re.compile(r"(?:\b(?:tensor|np\.\w+|jnp\.\w+|array|Array|DeviceArray|float\d*|Decimal)\(|[\[({'\"$~≈])+\s*$")
 _TRAILING_PAREN = re.compile(r"^(.*?)\s*\(([^()]*)\)\s*$", re.S)
 _DELIMITER = re.compile(
-    r"[|,;\t\]\[{}()\"│┃║━─•»]|(?<!\w)'|'(?!\w)|\s[-–—*]+\s|[.!?]\s|:\s|\s{2,}|[-=]+>|→|\s\*|^\s*[-*#>]+\s"
+    r"[|,;\t\]\[{}()\"│┃║━─•»]|(?<!\w)'|'(?!\w)|\s[-–—*]+\s|(?<!\b[Vv]al)(?<!\b[Aa]vg)(?<!\b[Aa]cc)[.!?]\s|:\s|\s{2,}|[-=]+>|→|\s\*|^\s*[-*#>]+\s"
 )
 _SEPARATORS = ":=|│┃║"
 _WORD = re.compile(r"[A-Za-z_][\w./'@%+-]*$")
@@ -72,7 +72,9 @@ def find_key(text: str) -> Key | None:
     chunk = bare[start:].strip(" \t:=-–—#*>.\u2022")
     head = bare[:start]
     words = strip_filler(chunk.split())
-    if not words or len(chunk) > MAX_KEY:
+    if words and len(words) > 1 and words[-1].lower() == "value":  # Megatron: "lm loss value"
+        words = words[:-1]
+    if not words or len(chunk) > MAX_KEY or not any(c.isalpha() for c in chunk):
         return None
     name = _strong_name(words) if strong else _weak_name(words, clean_start=start > 0 or bare[:start] == "")
     if name is None:

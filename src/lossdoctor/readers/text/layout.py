@@ -48,6 +48,7 @@ class Layout:
         single: the line holds one key and one number, nothing else.
         timed: six more columns hold year to second.
         source: distinguishes tables with equal columns.
+        boxed: the line belongs to a box or to printed JSON, in which the step may come last.
     """
 
     columns: tuple[Column, ...]
@@ -57,6 +58,7 @@ class Layout:
     single: bool = False
     timed: bool = False
     source: int = 0
+    boxed: bool = False
 
     @property
     def metrics(self) -> list[Column]:
@@ -102,6 +104,7 @@ class Block:
         values: float64[n, width].
         steps: int64[n] once the axis is known.
         fine: whether the rows carry their own step, not only an epoch.
+        group: int64[n]: rows of one number are states of one progress bar, of which the last counts.
         averaged: the running average stands for the value (a whole evaluation was collapsed to its last line).
     """
 
@@ -111,6 +114,7 @@ class Block:
     steps: NDArray[np.int64] | None = None
     fine: bool = False
     averaged: bool = False
+    group: NDArray[np.int64] | None = None
 
     @classmethod
     def of(cls, rows: Rows) -> Block:
@@ -140,3 +144,5 @@ class Block:
         self.values = self.values[index]
         if self.steps is not None:
             self.steps = self.steps[index]
+        if self.group is not None:
+            self.group = self.group[index]

@@ -133,13 +133,16 @@ class Scan:
             return self._plan_text(raw)
         if len(parts) == 3 and not parts[0].strip() and not parts[2].strip():
             return self._bare_number
-        if header_names(raw) is not None and not _starts_with_number(parts):
+        numeric = _starts_with_number(parts)
+        if not numeric and header_names(raw) is not None:
             return self._open_table
-        if _starts_with_number(parts) and self._table is not None and self._table.cells(raw) is not None:
+        if self._table is not None and (numeric or self._table.overall(line)) and self._table.cells(raw) is not None:
             return self._table_row
         fields = analyse(line.strip(" "), split(line.strip(" ")))
         if fields is None:
-            return self._table_row if _starts_with_number(parts) else None
+            if line.lstrip()[:1] in "|│" and len(parts) <= 7:
+                return self._filler
+            return self._table_row if numeric else None
         return self._make(fields, line)
 
     def _make(self, fields: Fields, line: str) -> Any:
@@ -191,6 +194,9 @@ class Scan:
     def _open_group(self, order: int, raw: str, _parts: list[str]) -> None:
         match = _GROUP.match(raw)
         self._group = match.group(1) if match else ""
+        self.fillers.append(order)
+
+    def _filler(self, order: int, _raw: str, _parts: list[str]) -> None:
         self.fillers.append(order)
 
     def _table_row(self, order: int, raw: str, _parts: list[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from lossdoctor.core.names import parse
 from lossdoctor.readers.text.layout import MISSING, Column, Layout, Rows
 from lossdoctor.readers.text.words import KNOWN_KINDS, ROLE_KINDS, counter, kind_of
 
@@ -49,7 +50,7 @@ def header_names(line: str) -> list[str] | None:
         return None
     metrics = sum(kind_of(n) in KNOWN_KINDS for n in names)
     known = metrics + sum(_role(n) is not None or kind_of(n) in ROLE_KINDS or kind_of(n) == "clock" for n in names)
-    opens = _role(names[0]) is not None
+    opens = _role(names[0]) is not None or (names[0] == "Class" and metrics > 0)  # Ultralytics' validation
     if metrics == 0 or not (opens or (known * 2 > len(names) and metrics >= 2)):
         return None
     return names
@@ -69,10 +70,11 @@ class Table:
 
     def __init__(self, names: list[str], header: str, number: int, *, rows: dict[Layout, Rows]) -> None:
         self._names = names
-        self._header = header.translate(_PIPES)
+        self._header = _BAR.sub("", header.translate(_PIPES))
         self._separator = "|" if "|" in self._header else ("," if "," in self._header else "")
         self._spans: list[tuple[int, int]] = []
-        columns, self._kept = _columns(names)
+        self.per_class = names[0] == "Class"
+        columns, self._kept = _columns([n.removeprefix("Box(").rstrip(")") for n in names], "val/" * self.per_class)
         self.layout = Layout(tuple(columns), bar="", source=number)
         self._all = rows
         self._rows: Rows | None = None
@@ -103,15 +105,18 @@ class Table:
         self._rows.order.append(order)
         return True
 
+    def overall(self, line: str) -> bool:
+        """Whether the line is the row of all classes together in a table per class."""
+        return self.per_class and line.lstrip().startswith("all ")
+
     def cells(self, line: str) -> list[str] | None:
         """The line cut into as many cells as the table has columns, or None."""
         if len(line) > 2_000:
             return None
         line = _BAR.sub("", line.translate(_PIPES)).rstrip()
+        cells = line.split()
         if self._separator:
             cells = [c.strip() for c in line.strip().strip("|").split(self._separator)]
-        else:
-            cells = line.split()
         if len(cells) == len(self._names):
             return cells
         if self._spans:
@@ -125,16 +130,18 @@ class Table:
         for index, cell in enumerate(cells):
             match = _CELL.match(cell)
             kept = self._kept[index]
-            if match is None and cell.lower() not in EMPTY:
-                if index == 0 or (kept and ":" not in cell):
-                    return None
+            if index == 0 and self.per_class and cell == "all":
+                continue
+            wrong = match is None and cell.lower() not in EMPTY
+            if wrong and (index == 0 or (kept and ":" not in cell)):
+                return None
             numbers += match is not None
             if kept:
                 values.append(float(match.group(1)) if match else MISSING)
         return values if numbers * 2 > len(cells) else None
 
 
-def _columns(names: list[str]) -> tuple[list[Column], list[bool]]:
+def _columns(names: list[str], prefix: str) -> tuple[list[Column], list[bool]]:
     columns: list[Column] = []
     kept = []
     seen: set[str] = set()
@@ -143,8 +150,8 @@ def _columns(names: list[str]) -> tuple[list[Column], list[bool]]:
         if role is not None and role not in {c.role for c in columns}:
             order = (counter(name) or ("step", 0))[1]
             columns.append(Column(role, name, order=order))
-        elif role is None and kind_of(name) not in ("clock", "not") and name not in seen:
-            columns.append(Column("metric", name, name))
+        elif role is None and kind_of(name) not in ("clock", "not") and name not in (*seen, "Class", "Images", "Size"):
+            columns.append(Column("metric", name, prefix + name, parse(prefix + name).split))
             seen.add(name)
         else:
             kept.append(False)

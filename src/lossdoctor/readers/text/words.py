@@ -27,13 +27,14 @@ SPLIT_WORDS = TRAIN | VALIDATION | TEST
 _CLOCK = frozenset(
     {"time", "eta", "elapsed", "duration", "dur", "sec", "secs", "seconds", "second", "remaining", "runtime", "wall"}
     | {"memory", "mem", "vram", "ram", "date", "port", "seed", "ips", "speed", "latency", "throughput", "ms", "pid"}
+    | {"cuda", "data", "img/s", "v_num"}
     | {"overhead", "maxmem", "gflops", "tflops", "flops"}
 )
 _UNITS = (
     r"ms|s|sec|secs|seconds?|mins?|minutes?|h|hrs?|hours?|us|µs|ns|it/s|s/it|[KMGT]i?B|[kKMGT]|B|MB|GB"
     r"|\w+/s(?:ec)?|s/\w+|ms/\w+|\w+/sec\w*"
 )
-UNIT = re.compile(rf"(?:%|(?:{_UNITS})(?![\w(]))")
+UNIT = re.compile(rf"(?:%|(?:{_UNITS})(?!\w))")
 SPACED_UNIT = re.compile(
     r"\s(?:%|(?:ms|s|secs?|seconds|mins?|minutes|hours|[KMGT]i?B|it/s|s/it\w*|\w+/s(?:ec)?|\w+/second|sec/\w+)(?![\w/:=(]))"
 )
@@ -53,6 +54,7 @@ _WEAK = frozenset(
     | {"ce", "kl", "l1", "l2", "objective", "policy", "actor", "critic", "entropy", "gan", "criterion", "top1", "top5"}
     | {"reward", "kappa", "disc", "adv", "generator", "discriminator", "huber", "hinge", "tweedie"}
 )
+_AVERAGE_PRECISION = re.compile(r"^(?:[\w/]*[/_])?m?AP(?:[@_]?[\d.:-]+|_?[a-z]{0,4}[\d.:-]*)?$")
 KNOWN_KINDS = frozenset({"loss", "accuracy", "score", "adversarial"})
 ROLE_KINDS = frozenset({"learning_rate", "grad_norm", "param_norm", "loss_scale", "batch_size", "layer_grad_norm"})
 
@@ -72,7 +74,7 @@ def counter(key: str) -> tuple[str, int] | None:
         return ("step", 2)
     if len(words) == 1 and last in _SINGLE:
         return ("step", 5)
-    if words == ["num", "epochs"] or words == ["total", "epochs"] or words in (["total", "steps"], ["num", "steps"]):
+    if words in (["num", "epochs"], ["total", "epochs"], ["total", "steps"], ["num", "steps"]):
         return None
     if not all(w in _COUNTER_PREFIX or (w in ("step", "update", "iter") and last in _STEP) for w in head):
         return None
@@ -87,11 +89,15 @@ def counter(key: str) -> tuple[str, int] | None:
 
 @lru_cache(maxsize=8192)
 def kind_of(key: str) -> str:
-    """The kind of a key (see :func:`lossdoctor.core.names.parse`), ``"clock"`` for durations, ``"not"`` for no metric."""
+    """The kind of a key (see :func:`lossdoctor.core.names.parse`); ``"clock"`` for durations, ``"not"`` for none."""
     words = set(tokens(key))
     if words & _NOT_NOW:
         return "not"
+    if _AVERAGE_PRECISION.match(key):
+        return "score"
     kind = parse(key).kind
+    if key.endswith(("/s", "/sec", "/second")) or key.lower() in _CLOCK:
+        return "clock"
     if words & _CLOCK and kind not in KNOWN_KINDS:
         return "clock"
     return kind
@@ -153,3 +159,26 @@ def strip_filler(words: list[str]) -> list[str]:
     while end > start and words[end - 1].lower() in _FILLER:
         end -= 1
     return words[start:end]
+
+
+_SETTINGS = {
+    **dict.fromkeys(("batch_size", "batchsize", "train_batch_size", "global_batch_size", "bs"), "batch_size"),
+    **dict.fromkeys(("num_classes", "n_classes", "nclasses", "classes"), "classes"),
+    **dict.fromkeys(
+        ("max_steps", "total_steps", "num_steps", "max_iters", "train_iters", "num_iterations"), "planned_steps"
+    ),
+    **dict.fromkeys(("warmup_steps", "num_warmup_steps", "warmup_iters"), "warmup_steps"),
+    **dict.fromkeys(("steps_per_epoch", "iters_per_epoch", "num_batches_per_epoch"), "steps_per_epoch"),
+    **dict.fromkeys(("learning_rate", "lr", "max_lr", "base_lr"), "learning_rate"),
+    **dict.fromkeys(("weight_decay", "wd"), "weight_decay"),
+    **dict.fromkeys(("max_grad_norm", "grad_clip", "clip_grad", "gradient_clip_val", "clip_norm"), "clip_norm"),
+}
+
+
+def setting(key: str) -> str | None:
+    """The field of the run's context that a configuration key sets, if it is written exactly so.
+
+    >>> setting("batch-size"), setting("loss")
+    ('batch_size', None)
+    """
+    return _SETTINGS.get(key.lower().replace(" ", "_").replace("-", "_").lstrip("_"))
