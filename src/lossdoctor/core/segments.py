@@ -37,8 +37,8 @@ class Segment:
 def breaks(steps: NDArray[np.int64]) -> NDArray[np.int64]:
     """Indices at which a new segment starts (never 0): the step falls below its predecessor's.
 
-    A few rows out of order are not a restart: the steps must stay back, that is, the row after the drop goes on
-    from the lower step and not above the old maximum. A last row that goes back is not one either, until more follow:
+    A row out of order is not a restart: the steps must stay back, that is, the row after the drop does not go beyond
+    the step before it. A last row that goes back is not one either, until more follow:
     many logs end in a summary row at step 0.
 
     >>> breaks(np.array([1, 2, 3, 2, 3, 4]))
@@ -51,15 +51,9 @@ def breaks(steps: NDArray[np.int64]) -> NDArray[np.int64]:
         return drops.astype(np.int64)
     if len(drops) > 0.2 * len(steps):  # unordered rows, not restarts
         return np.zeros(0, dtype=np.int64)
-    kept = []
-    for i in drops:
-        before = steps[i - 1]
-        after = steps[i : i + 3]
-        goes_on = len(after) > 1 and (np.all(after[1:] <= before) or np.all(np.diff(after) > 0))
-        swapped = len(after) > 1 and after[1] > before and after[0] > steps[max(0, int(i) - 2)]
-        if goes_on and not swapped:
-            kept.append(int(i))
-    return np.asarray(kept, dtype=np.int64)
+    following = steps[np.minimum(drops + 1, len(steps) - 1)]
+    stays_back = (following <= steps[drops - 1]) & (drops + 1 < len(steps))
+    return drops[stays_back].astype(np.int64)
 
 
 def curve_pieces(curve: Curve) -> list[tuple[Curve, int]]:
