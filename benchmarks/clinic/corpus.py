@@ -27,9 +27,9 @@ from benchmarks.clinic.train import Run, run
 from benchmarks.clinic.truth import Truth, assess, compare
 
 CACHE = Path(__file__).parents[1] / ".cache" / "clinic"
-SIZE_HEALTHY, SIZE_SICK = 270, 324
-TWINS = SIZE_HEALTHY  # healthy configurations among which sick runs find their twins
 HELD_OUT = 100_000  # runs from this index on are for measuring only: nothing may be tuned on them
+# First index of a part -> how many healthy runs (among them the twins of its sick runs) and how many sick ones.
+SIZES = {0: (270, 324), HELD_OUT: (120, 162)}
 
 
 def healthy_config(index: int) -> Config:
@@ -102,7 +102,7 @@ def sick_config(index: int, *, cached_only: bool = False) -> tuple[Config, Confi
     rng = np.random.default_rng([index, 13])
     first = HELD_OUT if index >= HELD_OUT else 0
     fault = faults.ALL[(index - first) % len(faults.ALL)]
-    for k in rng.permutation(TWINS)[:60]:
+    for k in rng.permutation(SIZES[first][0])[:60]:
         twin = healthy_config(first + int(k))
         if not fault.fits(twin):
             continue
@@ -203,13 +203,15 @@ def generate(healthy: int, sick: int, first: int = 0) -> Iterator[tuple[dict[str
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.clinic.corpus", description=__doc__)
-    parser.add_argument("--healthy", type=int, default=SIZE_HEALTHY)
-    parser.add_argument("--sick", type=int, default=SIZE_SICK)
+    parser.add_argument("--healthy", type=int, help="how many; all of the part by default")
+    parser.add_argument("--sick", type=int, help="how many; all of the part by default")
     parser.add_argument("--held-out", action="store_true", help="the runs that nothing may be tuned on")
     parser.add_argument("--out", type=Path, help="folder for the logs as JSON lines and index.jsonl")
     options = parser.parse_args(arguments)
     started = time.time()
-    runs = generate(options.healthy, options.sick, HELD_OUT if options.held_out else 0)
+    first = HELD_OUT if options.held_out else 0
+    healthy, sick = (given or size for given, size in zip((options.healthy, options.sick), SIZES[first], strict=True))
+    runs = generate(healthy, sick, first)
     if options.out:
         options.out.mkdir(parents=True, exist_ok=True)
         (options.out / "index.jsonl").write_text("")

@@ -21,7 +21,7 @@ from lossdoctor.core.context import RunContext
 from lossdoctor.core.history import TrainingHistory
 
 Row = dict[str, float]
-HELD_OUT = (1500, 500)  # examples that tell the truth: of most tasks, and of text, whose examples are many letters
+HELD_OUT = (1200, 200)  # examples that tell the truth: of most tasks, and of text, whose examples are many letters
 _METRICS = ("loss", "val_loss", "lr", "grad_norm", "val_accuracy")
 
 
@@ -203,7 +203,7 @@ class Loop:
                 row["val_accuracy"] = self._accuracy()
         if len(row) > 1:
             self.rows.append(row)
-        if self.step % max(1, c.end // 60) == 0 or self.step == c.end:
+        if self.step % max(1, c.end // 48) == 0 or self.step == c.end:
             train = tasks.evaluate(self.task.model, self.task.loss_fn, self._train_sample)
             test = tasks.evaluate(self.task.model, self.task.loss_fn, self._held_out)
             self.truth.append({"step": self.logged_step, "train": train, "test": test})

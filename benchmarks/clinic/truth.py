@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.clinic import faults
 from benchmarks.clinic.tasks import SPECS
 from benchmarks.clinic.train import Run
 
@@ -106,7 +107,10 @@ def compare(sick: Run, twin: Run) -> dict[str, object]:
     worse_level = worse_drop
     if t.final > 0 and t.final_train > 0:
         worse_level = max(s.final / t.final, s.final_train / t.final_train) - 1.0
-    losses = np.array([row["loss"] for row in sick.rows if "loss" in row])
+    if faults.get(sick.config.fault).spoils_validation:  # it harms what is logged, and not the model
+        shown, wanted = _last(sick, "val_loss"), _last(twin, "val_loss")
+        worse_drop = (shown - wanted) / drop
+        worse_level = shown / wanted - 1.0 if wanted > 0 else worse_drop
     outcome = "none"
     if s.final_train > s.initial * (1 if s.initial > 0 else -1) + drop:
         outcome = "diverged"
@@ -116,13 +120,20 @@ def compare(sick: Run, twin: Run) -> dict[str, object]:
         outcome = "nothing learned"
     elif worse_level >= WORSE and worse_drop >= 0.01:
         outcome = "worse"
-    elif _spiked(losses):
+    elif _spiked(sick) and not _spiked(twin):
         outcome = "spiked"
     return {"visible": outcome != "none", "outcome": outcome, "worse_level": worse_level, "worse_drop": worse_drop}
 
 
-def _spiked(losses: NDArray[np.float64]) -> bool:
+def _last(run: Run, metric: str) -> float:
+    """Mean of the last tenth of a logged metric; NaN when it is not logged."""
+    values = [row[metric] for row in run.rows if metric in row]
+    return float(np.mean(values[-max(1, len(values) // 10) :])) if values else math.nan
+
+
+def _spiked(run: Run) -> bool:
     """Whether a logged loss stands far out of its 20 neighbours: 8 robust deviations."""
+    losses = np.array([row["loss"] for row in run.rows if "loss" in row])
     for i in range(10, len(losses)):
         near = np.delete(losses[max(0, i - 10) : i + 11], min(i, 10))
         middle = float(np.median(near))

@@ -32,7 +32,7 @@ class NonFinite(Fault):
     """A learning rate so high that the weights overflow."""
 
     name = "lr_nan"
-    codes = codes("101 102 105")
+    codes = codes("101 102 103 105 110 207")
 
     def fits(self, config: Config) -> bool:
         return super().fits(config) and config.optimizer in ("sgd", "momentum")
