@@ -69,12 +69,12 @@ def cached(first: int) -> tuple[list[Judged], list[Judged]]:
     sick: list[Judged] = []
     for i in range(corpus.SIZES[first][0]):
         config = corpus.healthy_config(first + i)
-        if corpus.path_of(config).exists():
+        if corpus.is_cached(config):
             healthy.append(judge(corpus.load(config)))
     known = {j.truth["file"] for j in healthy}
     for i in range(corpus.SIZES[first][1]):
-        drawn = corpus.sick_config(first + i, cached_only=True)
-        if drawn is not None and f"{drawn[1].key()}.jsonl" in known and corpus.path_of(drawn[0]).exists():
+        drawn = corpus.sick_config(first + i, ready=corpus.is_cached)
+        if drawn is not None and f"{drawn[1].key()}.jsonl" in known and corpus.is_cached(drawn[0]):
             sick.append(judge(corpus.load(drawn[0]), corpus.load(drawn[1])))
     return healthy, sick
 

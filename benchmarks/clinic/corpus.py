@@ -13,7 +13,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -94,10 +94,11 @@ def _with_variant(config: Config, rng: Generator) -> Config:
     return config
 
 
-def sick_config(index: int, *, cached_only: bool = False) -> tuple[Config, Config] | None:
+def sick_config(index: int, *, ready: Callable[[Config], bool] | None = None) -> tuple[Config, Config] | None:
     """The sick configuration of an index with its verified twin, or None.
 
-    Twins that are not cached are trained, as the choice rests on them; with ``cached_only`` None is returned instead.
+    Twins that are not cached are trained, as the choice rests on them; where ``ready`` says that a candidate is not
+    ready to be looked at, None is returned instead.
     """
     rng = np.random.default_rng([index, 13])
     first = HELD_OUT if index >= HELD_OUT else 0
@@ -106,11 +107,20 @@ def sick_config(index: int, *, cached_only: bool = False) -> tuple[Config, Confi
         twin = healthy_config(first + int(k))
         if not fault.fits(twin):
             continue
-        if cached_only and not path_of(twin).exists():
+        if ready is not None and not ready(twin):
             return None
         if not load(twin)["truth"]["flaw"]:
             return fault.configure(twin, rng), twin
     return None
+
+
+def is_cached(config: Config) -> bool:
+    """Whether a run need not be trained any more."""
+    return path_of(config).exists()
+
+
+def _is_quick(config: Config) -> bool:
+    return is_cached(config) or tasks.SPECS[config.task].kind != "language"
 
 
 def path_of(config: Config) -> Path:
@@ -191,14 +201,28 @@ def index_row(entry: dict[str, Any], twin: dict[str, Any] | None = None) -> dict
 
 
 def generate(healthy: int, sick: int, first: int = 0) -> Iterator[tuple[dict[str, Any], dict[str, Any] | None]]:
-    """Entries with their twins (None for healthy ones), healthy and sick in turn, from index ``first`` on."""
+    """Entries with their twins (None for healthy ones), healthy and sick in turn, from index ``first`` on.
+
+    What trains quickly comes first and the rest after it, so that a stopped generation has most of the faults.
+    """
+    later: list[tuple[bool, int]] = []
     for i in range(max(healthy, sick)):
         if i < healthy:
-            yield load(healthy_config(first + i)), None
+            if _is_quick(healthy_config(first + i)):
+                yield load(healthy_config(first + i)), None
+            else:
+                later.append((False, first + i))
         if i < sick:
-            pair = sick_config(first + i)
-            if pair is not None:
+            pair = sick_config(first + i, ready=_is_quick)
+            if pair is None:
+                later.append((True, first + i))
+            else:
                 yield load(pair[0]), load(pair[1])
+    for is_sick, index in later:
+        if not is_sick:
+            yield load(healthy_config(index)), None
+        elif (pair := sick_config(index)) is not None:
+            yield load(pair[0]), load(pair[1])
 
 
 def main(arguments: list[str] | None = None) -> int:
