@@ -311,5 +311,5 @@ def scale(values: Sequence[Values]) -> tuple[str, float]:
     if low > 0:
         return ("log", 0.0) if high / low > 100 else ("linear", 0.0)
     size = np.abs(together[together != 0])
-    middle = float(np.median(size)) if len(size) else 0.0
+    middle = float(np.sort(size)[len(size) // 2]) if len(size) else 0.0  # no median: its mean of two may overflow
     return ("symlog", middle) if middle and float(size.max()) / middle > 100 else ("linear", 0.0)

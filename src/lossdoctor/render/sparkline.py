@@ -26,7 +26,7 @@ def sparkline(values: Values, width: int = 16, glyphs: Glyphs = UNICODE) -> str:
     levels = []
     for a, b in pairwise(bounds):
         part = values[a:b]
-        levels.append(np.nan if bad[a:b].any() else float(np.median(part)))
+        levels.append(np.nan if bad[a:b].any() else float(np.sort(part)[len(part) // 2]))
     heights = _heights(np.array(levels))
     return "".join(glyphs.bad if h < 0 else glyphs.bars[h] for h in heights)
 

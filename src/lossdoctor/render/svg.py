@@ -69,9 +69,9 @@ def _round_ticks(low: float, high: float, count: int) -> list[float]:
         return [low]
     rough = width / count * 2
     power = 10.0 ** math.floor(math.log10(rough))
-    stride = next(m * power for m in (1, 2, 5, 10) if m * power >= rough * 0.999)
+    stride = next(m * power for m in (1, 2, 5, 10) if m * power >= rough * 0.8)
     first = math.ceil(low / stride - 1e-9)
-    return [round(k * stride, 12) for k in range(first, first + count + 4) if k * stride <= high + stride * 1e-9]
+    return [round(k * stride, 12) for k in range(first, first + 2 * count + 2) if k * stride <= high + stride * 1e-9]
 
 
 def sparkline_svg(history: TrainingHistory, *, width: int = 120, height: int = 24, label: str = "") -> str:
