@@ -9,6 +9,7 @@ The same from a shell:
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import lossdoctor
@@ -18,7 +19,7 @@ from lossdoctor.render.html import report_html
 from lossdoctor.render.pictures import save_picture
 from lossdoctor.render.text import make_console, print_report
 
-HERE = Path(__file__).parent
+HERE = Path(os.path.relpath(Path(__file__).parent))
 LOGS = HERE / "logs"
 OUT = HERE.parent / "demo"
 

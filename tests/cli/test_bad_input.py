@@ -172,7 +172,7 @@ def test_a_wrong_settings_file_is_2(invoke: Invoke, healthy: Path, tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    ("word", "close"), [("LD30l", "LD301"), ("overfit", "overfitting"), ("zzzzzz", "lossdoctor rules")]
+    ("word", "close"), [("LD30l", "LD30"), ("overfit", "overfitting"), ("zzzzzz", "lossdoctor rules")]
 )
 def test_explaining_what_is_not(invoke: Invoke, word: str, close: str) -> None:
     result = invoke("explain", word)

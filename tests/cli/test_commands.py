@@ -39,6 +39,24 @@ def test_completion(shell_name: str) -> None:
     assert "lossdoctor" in result.out or "LOSSDOCTOR" in result.out
 
 
+@pytest.mark.parametrize(
+    ("line", "word"),
+    [
+        ("lossdoctor diagnose --format j", "json"),
+        ("lossdoctor diagnose --select LD3", "LD301"),
+        ("lossdoctor diagnose --select LD101,overf", "LD101,overfitting"),
+        ("lossdoctor diagnose --metric val_l", "val_loss="),
+        ("lossdoctor diagnose --context cl", "classes="),
+        ("lossdoctor diagnose --fail-on n", "never"),
+        ("lossdoctor explain overf", "overfitting"),
+        ("lossdoctor expl", "explain"),
+    ],
+)
+def test_what_is_completed(line: str, word: str) -> None:
+    result = shell([], _LOSSDOCTOR_COMPLETE="complete_bash", COMP_WORDS=line, COMP_CWORD=str(len(line.split()) - 1))
+    assert word in result.out.split()
+
+
 # explain and rules
 
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import jsonschema
 import pytest
 
+from lossdoctor.cli.io import progress
 from lossdoctor.render.jsonout import schema
 from tests.cli.support import Invoke, descent, shell, write_csv
 
@@ -156,6 +159,30 @@ def test_a_closed_pipe_is_quiet(exploded: Path) -> None:
     for text in (command, command.replace("rules", f'diagnose -v "{exploded}"'), command.replace("rules", "--help")):
         done = subprocess.run(["bash", "-c", text], capture_output=True, text=True, timeout=60, check=False)
         assert done.stderr == ""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
+def test_ctrl_c_is_quiet() -> None:
+    command = [sys.executable, "-m", "lossdoctor", "diagnose", "-"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        time.sleep(1.5)  # it waits for standard input by then, or still imports: both must be quiet
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+    assert (process.returncode, out, err) == (130, b"", b"")
+
+
+def test_progress_on_a_terminal_only(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    with progress("reading") as told:
+        assert told is None
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    with progress("reading") as told:
+        assert told is not None
+        time.sleep(0.11)
+        told(3, 1200, "runs/\x1b[31mred")
+    drawn = capsys.readouterr().err
+    assert "reading 3 of 1,200" in drawn
+    assert "\x1b[31m" not in drawn
+    assert drawn.endswith("\r\x1b[K")  # nothing of it stays
 
 
 # selection

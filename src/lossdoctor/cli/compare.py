@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from lossdoctor.cli.complete import completing
 from lossdoctor.cli.io import choose, remark, replacing, say
 
 PICTURES = (".png", ".svg", ".pdf")
@@ -18,7 +19,12 @@ def compare(
         str | None,
         typer.Option(metavar="NAME", help="A role or a metric's name; by default validation, else training loss."),
     ] = None,
-    format: Annotated[str, typer.Option("--format", "-f", metavar="FORMAT", help="text or json.")] = "text",
+    format: Annotated[
+        str,
+        typer.Option(
+            "--format", "-f", metavar="FORMAT", autocompletion=completing("text", "json"), help="text or json."
+        ),
+    ] = "text",
     output: Annotated[
         str | None, typer.Option("--output", "-o", metavar="FILE", help="Also draw them: .png, .svg or .pdf.")
     ] = None,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lossdoctor.cli.complete import FAIL_ON, complete_context, complete_roles, complete_rules, completing
 from lossdoctor.cli.io import choose, fail, pairs, progress, remark, say, write_file
 from lossdoctor.core.errors import UsageError
 
@@ -24,29 +25,57 @@ def diagnose(
         list[str], typer.Argument(metavar="PATH", help="A log, a folder of runs, - for standard input, or a URL.")
     ],
     format: Annotated[
-        str, typer.Option("--format", "-f", metavar="FORMAT", help=f"One of {', '.join(FORMATS)}.")
+        str,
+        typer.Option(
+            "--format",
+            "-f",
+            metavar="FORMAT",
+            autocompletion=completing(*FORMATS),
+            help=f"One of {', '.join(FORMATS)}.",
+        ),
     ] = "text",
     output: Annotated[
         str | None, typer.Option("--output", "-o", metavar="FILE", help="Write there instead of standard output.")
     ] = None,
     fail_on: Annotated[
         str | None,
-        typer.Option(metavar="LEVEL", help="Exit with 1 from this severity on: warning, critical (default) or never."),
+        typer.Option(
+            metavar="LEVEL",
+            autocompletion=completing(*FAIL_ON),
+            help="Exit with 1 from this severity on: warning, critical (default) or never.",
+        ),
     ] = None,
     select: Annotated[
         list[str] | None,
-        typer.Option(metavar="CODES", help="Run only these rules: codes, names or prefixes such as LD1; repeatable."),
+        typer.Option(
+            metavar="CODES",
+            autocompletion=complete_rules,
+            help="Run only these rules: codes, names or prefixes such as LD1; repeatable.",
+        ),
     ] = None,
     ignore: Annotated[
-        list[str] | None, typer.Option(metavar="CODES", help="Leave these rules out; repeatable.")
+        list[str] | None,
+        typer.Option(
+            metavar="CODES",
+            autocompletion=complete_rules,
+            help="Leave these rules out; repeatable.",
+        ),
     ] = None,
     metric: Annotated[
         list[str] | None,
-        typer.Option(metavar="ROLE=NAME", help="Which metric plays a role, as in val_loss=dev/ce; repeatable."),
+        typer.Option(
+            metavar="ROLE=NAME",
+            autocompletion=complete_roles,
+            help="Which metric plays a role, as in val_loss=dev/ce; repeatable.",
+        ),
     ] = None,
     context: Annotated[
         list[str] | None,
-        typer.Option(metavar="KEY=VALUE", help="What else is known of the runs, as in classes=10; repeatable."),
+        typer.Option(
+            metavar="KEY=VALUE",
+            autocompletion=complete_context,
+            help="What else is known of the runs, as in classes=10; repeatable.",
+        ),
     ] = None,
     baseline: Annotated[
         str | None,

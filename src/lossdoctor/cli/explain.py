@@ -6,9 +6,18 @@ from typing import Annotated
 
 import typer
 
+from lossdoctor.cli.complete import complete_rules
+
 
 def explain(
-    rule: Annotated[str, typer.Argument(metavar="CODE|NAME", help="As in LD301 or overfitting.")],
+    rule: Annotated[
+        str,
+        typer.Argument(
+            metavar="CODE|NAME",
+            autocompletion=complete_rules,
+            help="As in LD301 or overfitting.",
+        ),
+    ],
 ) -> None:
     """Explain a finding: what it sees, why it matters, when it is wrong, and what to try."""
     from lossdoctor.cli.pages import rule_doc

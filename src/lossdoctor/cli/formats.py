@@ -6,11 +6,17 @@ from typing import Annotated
 
 import typer
 
+from lossdoctor.cli.complete import completing
 from lossdoctor.cli.io import choose, remark, say
 
 
 def formats(
-    format: Annotated[str, typer.Option("--format", "-f", metavar="FORMAT", help="text or json.")] = "text",
+    format: Annotated[
+        str,
+        typer.Option(
+            "--format", "-f", metavar="FORMAT", autocompletion=completing("text", "json"), help="text or json."
+        ),
+    ] = "text",
 ) -> None:
     """List the log formats that can be read. They are found by content; none has to be named."""
     from lossdoctor.readers.registry import registry

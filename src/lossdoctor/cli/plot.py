@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from lossdoctor.cli.compare import PICTURES
+from lossdoctor.cli.complete import complete_roles
 from lossdoctor.cli.io import choose, remark, replacing
 
 
@@ -20,7 +21,12 @@ def plot(
         str | None, typer.Option(metavar="NAME|NUMBER", help="Which run, where the path holds several.")
     ] = None,
     metric: Annotated[
-        list[str] | None, typer.Option(metavar="ROLE=NAME", help="Which metric plays a role; repeatable.")
+        list[str] | None,
+        typer.Option(
+            metavar="ROLE=NAME",
+            autocompletion=complete_roles,
+            help="Which metric plays a role; repeatable.",
+        ),
     ] = None,
     dpi: Annotated[int, typer.Option(min=30, max=2400, help="Dots per inch of a PNG.")] = 300,
 ) -> None:

@@ -6,11 +6,17 @@ from typing import Annotated
 
 import typer
 
+from lossdoctor.cli.complete import completing
 from lossdoctor.cli.io import choose, remark, say
 
 
 def rules(
-    format: Annotated[str, typer.Option("--format", "-f", metavar="FORMAT", help="text or json.")] = "text",
+    format: Annotated[
+        str,
+        typer.Option(
+            "--format", "-f", metavar="FORMAT", autocompletion=completing("text", "json"), help="text or json."
+        ),
+    ] = "text",
 ) -> None:
     """List the rules: code, name, default severity, and what each sees."""
     from lossdoctor.cli.pages import rule_docs

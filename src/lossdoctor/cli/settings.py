@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
+from lossdoctor.cli.complete import FAIL_ON
 from lossdoctor.cli.io import choose, nearest
 from lossdoctor.core.context import RunContext
 from lossdoctor.core.errors import UsageError
@@ -14,8 +15,6 @@ from lossdoctor.core.roles import ROLES
 
 if TYPE_CHECKING:
     from lossdoctor.rules.base import Rule
-
-FAIL_ON = ("warning", "critical", "never")
 
 
 def effective_settings(
