@@ -4,33 +4,58 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
+from typing import BinaryIO
 
 from lossdoctor.readers.base import Source
 
+_STEP = 1 << 16
+
 
 def chunks(source: Source, size: int, notes: list[str]) -> Iterator[bytes]:
-    """The content of ``source`` in pieces of at most ``size`` bytes.
+    """The content of ``source`` in pieces of about ``size`` bytes.
 
-    A compressed stream that is damaged or cut off ends there, with a note.
+    A compressed stream that is damaged or cut off ends there, with a note; what comes before it is given.
 
     Raises:
         ReadError: the file cannot be opened.
     """
     with source.open() as stream:
-        done = 0
-        while True:
-            try:
-                piece = stream.read(size)
-            except (OSError, EOFError, ValueError, zlib.error) as error:
-                notes.append(f"the compressed data is damaged or cut off after {done:,} bytes ({error})")
-                return
-            except Exception as error:
-                # zstandard's own error, whose class cannot be named without importing the package
-                if type(error).__module__.split(".")[0] not in ("zstd", "zstandard"):
-                    raise
-                notes.append(f"the compressed data is damaged or cut off after {done:,} bytes ({error})")
-                return
-            if not piece:
-                return
-            done += len(piece)
-            yield piece
+        if not source.compressed:
+            while piece := stream.read(size):
+                yield piece
+            return
+        parts: list[bytes] = []
+        held = 0
+        for part in _decompressed(stream, notes):
+            parts.append(part)
+            held += len(part)
+            if held >= size:
+                yield b"".join(parts)
+                parts, held = [], 0
+        if parts:
+            yield b"".join(parts)
+
+
+def _decompressed(stream: BinaryIO, notes: list[str]) -> Iterator[bytes]:
+    """Small pieces, so that an error costs little of what lies before it."""
+    done = 0
+    while True:
+        try:
+            part = stream.read1(_STEP)  # type: ignore[attr-defined]
+        except (OSError, EOFError, ValueError, zlib.error) as error:
+            notes.append(_note(done, error))
+            return
+        except Exception as error:
+            # zstandard's own error, whose class cannot be named without importing the package
+            if type(error).__module__.partition(".")[0] not in ("zstd", "zstandard"):
+                raise
+            notes.append(_note(done, error))
+            return
+        if not part:
+            return
+        done += len(part)
+        yield part
+
+
+def _note(done: int, error: Exception) -> str:
+    return f"the compressed data is damaged or cut off after {done:,} bytes ({error}); everything before was read"
