@@ -19,7 +19,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
                       "max_iter", "total_iters", "train_iters", "iterations", "num_boost_round", "n_estimators"),
     "steps_per_epoch": ("steps_per_epoch", "iters_per_epoch", "batches_per_epoch", "num_batches_per_epoch"),
     "batch_size": ("global_batch_size", "total_batch_size", "train_batch_size", "batch_size", "batchsize", "bs",
-                   "per_device_train_batch_size"),
+                   "batch", "per_device_train_batch_size"),
     "warmup_steps": ("warmup_steps", "num_warmup_steps", "warmup_iters", "lr_warmup_steps", "warmup_iterations"),
     "learning_rate": ("learning_rate", "lr", "base_lr", "max_lr", "peak_lr", "lr0"),
     "weight_decay": ("weight_decay", "wd"),
@@ -56,7 +56,7 @@ def context_from(config: Mapping[str, Any], step_unit: str = "step", **known: An
         found = (positive(by_name[n], integer=field in _INTEGERS) for n in names if n in by_name)
         fields[field] = next((v for v in found if v is not None), None)
     optimizer = next((by_name[n] for n in _OPTIMIZER if isinstance(by_name.get(n), str)), None)
-    fields["optimizer"] = optimizer[:_MAX_TEXT] if optimizer else None
+    fields["optimizer"] = optimizer[:_MAX_TEXT] if optimizer and optimizer.lower() != "auto" else None
     fields.update({k: v for k, v in known.items() if v is not None})
     return RunContext(**fields, extra=_scalars(flat))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -57,6 +57,11 @@ class RowReader:
     def kept(self) -> list[str | None]:
         """The builder's column for each cell."""
         return list(self.columns)
+
+    def in_order(self, names: Iterable[str]) -> list[str]:
+        """Column names in the order of the headers; where few cells are filled, they were met in another."""
+        place = {name: i for i, name in enumerate(self._names)}
+        return sorted(names, key=lambda n: place.get(n, -1))
 
     def start(self, data: bytes) -> int:
         """Find the header in the first lines. Returns the bytes used; the rest are rows."""

@@ -107,49 +107,38 @@ def _hugging_face(value: Any, path: str, notes: list[str]) -> list[TrainingHisto
 
 
 def _catboost(value: Any, path: str, notes: list[str]) -> list[TrainingHistory]:
+    """CatBoost's document: the meta part names sets and metrics, each iteration lists the values of each set."""
     meta: Mapping[str, Any] = value["meta"]
-    names = {part: _catboost_names(meta.get(f"{part}_metrics")) for part in ("learn", "test")}
+    metrics: dict[str, list[tuple[str, str]]] = {}
+    for kind in ("learn", "test"):
+        sets = meta.get(f"{kind}_sets")
+        for name in sets if isinstance(sets, list) else [kind]:
+            metrics[str(name)[:200]] = _catboost_metrics(meta.get(f"{kind}_metrics"))
     builder = TableBuilder()
     for row in value["iterations"]:
         if not isinstance(row, Mapping) or not _numeric([row.get("iteration")]):
             continue
         builder.cell("iteration", float(row["iteration"]))
-        for part, metrics in names.items():
+        for part, known in metrics.items():
             values = row.get(part)
             for i, v in enumerate(values if isinstance(values, list) else ()):
-                several = len(meta.get("test_sets", ())) > 1 and part == "test"
-                if isinstance(v, list):  # one list per test set
-                    for j, inner in enumerate(v):
-                        if _numeric([inner]):
-                            builder.cell(_catboost_name(f"{part}{i}" if several else part, metrics, j), float(inner))
-                elif _numeric([v]):
-                    builder.cell(_catboost_name(part, metrics, i), float(v))
+                if _numeric([v]):
+                    builder.cell(f"{part}/{known[i][0] if i < len(known) else f'metric{i}'}", float(v))
         builder.end_row()
-    context = RunContext(
-        planned_steps=_whole(positive(meta.get("iteration_count"), integer=True)),
-        directions={
-            f"{part}/{name}": "max" if best == "Max" else "min"
-            for part, metrics in names.items()
-            for name, best in metrics
-            if best in ("Max", "Min")
-        },
-    )
-    return histories(
-        builder.finish(), path=path, format="json", name=str(meta.get("name", "")), notes=notes, context=context
-    )
+    directions = {
+        f"{part}/{name}": "max" if best == "Max" else "min"
+        for part, known in metrics.items()
+        for name, best in known
+        if best in ("Max", "Min")
+    }
+    planned = positive(meta.get("iteration_count"), integer=True)
+    context = RunContext(planned_steps=None if planned is None else int(planned), directions=directions)
+    return histories(builder.finish(), path=path, format="json", notes=notes, context=context)
 
 
-def _whole(value: float | None) -> int | None:
-    return None if value is None else int(value)
-
-
-def _catboost_names(metrics: Any) -> list[tuple[str, str]]:
+def _catboost_metrics(metrics: Any) -> list[tuple[str, str]]:
     found = metrics if isinstance(metrics, list) else []
     return [(str(m.get("name", "metric"))[:200], str(m.get("best_value", ""))) for m in found if isinstance(m, Mapping)]
-
-
-def _catboost_name(part: str, metrics: list[tuple[str, str]], i: int) -> str:
-    return f"{part}/{metrics[i][0] if i < len(metrics) else f'metric{i}'}"
 
 
 def _rows(value: Any, path: str, notes: list[str]) -> list[TrainingHistory]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import gzip
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -52,6 +53,42 @@ def text(cell: bytes) -> str:
         return cell.decode("latin-1")
 
 
+class DamagedError(Exception):
+    """Compressed data cannot be unpacked any further."""
+
+
+def chunks_of(stream: BinaryIO, size: int) -> Iterator[bytes]:
+    """The content in chunks of about a size, all of it up to where the stream is damaged.
+
+    Raises:
+        DamagedError: after the last chunk that could be read.
+    """
+    # A gzip stream throws away what it unpacked in a read() that meets the damage; its read1() does not.
+    read = stream.read1 if isinstance(stream, gzip.GzipFile) else stream.read
+    parts: list[bytes] = []
+    waiting = 0
+    damage: Exception | None = None
+    while damage is None:
+        try:
+            part = read(size)
+        except (EOFError, OSError, ValueError, zlib.error) as error:
+            part, damage = b"", error
+        except Exception as error:
+            if type(error).__name__ != "ZstdError":  # naming it would import the package
+                raise
+            part, damage = b"", error
+        parts.append(part)
+        waiting += len(part)
+        if waiting >= size or not part:
+            if waiting:
+                yield b"".join(parts)
+            parts, waiting = [], 0
+        if not part:
+            break
+    if damage is not None:
+        raise DamagedError(str(damage)) from None
+
+
 class LineBlocks:
     """Iterates over the blocks of one source.
 
@@ -74,28 +111,17 @@ class LineBlocks:
     def _chunks(self, stream: BinaryIO) -> Iterator[bytes]:
         """Chunks in UTF-8, without byte-order mark; ends early, with a note, where compressed data is damaged."""
         decoder: codecs.IncrementalDecoder | None = None
-        first, got = True, 0
-        while True:
-            try:
-                chunk = stream.read(self._size)
-            except (EOFError, OSError, ValueError, zlib.error) as error:
-                self._damaged(got, error)
-                return
-            except Exception as error:  # zstandard's own error class: naming it would import the package
-                if type(error).__name__ != "ZstdError":
-                    raise
-                self._damaged(got, error)
-                return
-            if not chunk:
-                return
-            got += len(chunk)
-            if first:
-                first = False
-                if chunk.startswith(_BOM8):
-                    chunk = chunk[len(_BOM8) :]
-                elif chunk.startswith(_BOMS16):
+        got = 0
+        try:
+            for chunk in chunks_of(stream, self._size):
+                if not got and chunk.startswith(_BOMS16):
                     decoder = codecs.getincrementaldecoder("utf-16")(errors="replace")
-            yield chunk if decoder is None else decoder.decode(chunk).encode("utf-8", errors="replace")
+                elif not got and chunk.startswith(_BOM8):
+                    got, chunk = len(_BOM8), chunk[len(_BOM8) :]
+                got += len(chunk)
+                yield chunk if decoder is None else decoder.decode(chunk).encode("utf-8", errors="replace")
+        except DamagedError as error:
+            self._damaged(got, error)
 
     def _damaged(self, got: int, error: Exception) -> None:
         if not got:

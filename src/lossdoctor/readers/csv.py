@@ -48,6 +48,7 @@ class CsvReader(Reader):
         reader.close()
         notes = [*reader.notes(), *blocks.notes]
         table = builder.finish()
+        table.columns = {n: table.columns[n] for n in reader.in_order(table.columns)}
         if not any(len(c.values) for c in table.columns.values()):
             notes.insert(0, f"no column holds numbers: {reader.header_text()}")
         found = histories(table, path=source.path, format=self.name, notes=notes)

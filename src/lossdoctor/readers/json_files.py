@@ -10,7 +10,7 @@ from lossdoctor.core.errors import BrokenFileError, NotRecognizedError
 from lossdoctor.core.history import TrainingHistory
 from lossdoctor.readers._json_kinds import NO_LOG, document_kind, read_document
 from lossdoctor.readers._json_text import closed, parse_json
-from lossdoctor.readers._lines import plain
+from lossdoctor.readers._lines import DamagedError, chunks_of, plain
 from lossdoctor.readers.base import PROBE_BYTES, Reader, Source
 
 MAX_BYTES = 1 << 28
@@ -40,8 +40,8 @@ class JsonReader(Reader):
 
     def read(self, source: Source) -> list[TrainingHistory]:
         """One history; one cut off somewhere is read up to there."""
-        data = plain(_bounded(source))
         notes: list[str] = []
+        data = plain(_bounded(source, notes))
         value = parse_json(data)
         if value is None:
             mended, used = closed(data)
@@ -73,22 +73,23 @@ def _one_document(data: bytes) -> bool:
     return not (rest.lstrip()[:1] == b"{" and isinstance(parse_json(first), Mapping))
 
 
-def _bounded(source: Source) -> bytes:
-    if source.local is not None and source.local.stat().st_size > MAX_BYTES:
-        raise _too_big(source)
+def _bounded(source: Source, notes: list[str]) -> bytes:
+    """The whole content, unless it is too much to hold."""
+    chunks: list[bytes] = []
+    size = 0
     with source.open() as stream:
-        chunks, size = [], 0
         try:
-            while chunk := stream.read(1 << 22):
+            for chunk in chunks_of(stream, 1 << 22):
                 chunks.append(chunk)
                 size += len(chunk)
                 if size > MAX_BYTES:
                     raise _too_big(source)
-        except (EOFError, OSError, ValueError):
+        except DamagedError as error:
             if not chunks:
                 raise BrokenFileError(
-                    source.path, "the compressed data is damaged", where="byte 0", hint="copy the file again"
+                    source.path, f"the compressed data is damaged ({error})", where="byte 0", hint="copy the file again"
                 ) from None
+            notes.append(f"the compressed data is damaged after {size:,} bytes of content")
     return b"".join(chunks)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import quote
 
-from lossdoctor.core.errors import BrokenFileError, NotRecognizedError
+from lossdoctor.core.errors import BrokenFileError, NotRecognizedError, ReadError
 from lossdoctor.core.history import TrainingHistory
 from lossdoctor.readers._mlflow_files import is_experiment, is_run, is_store, runs_in
 from lossdoctor.readers._mlflow_runs import Points, Run
@@ -27,10 +27,17 @@ class MlflowReader(Reader):
     describes: ClassVar[str] = "MLflow: mlruns/ folders and SQLite databases"
 
     def sniff(self, source: Source) -> int:
-        """Sure (92) of an SQLite database that speaks of metrics; a doubtful 10 of any other one."""
+        """Sure (95) of an SQLite database with MLflow's tables; a doubtful 10 of any other one."""
         if not source.head.startswith(_MAGIC):
             return 0
-        return 92 if b"metrics" in source.head and b"run_uuid" in source.head else 10
+        if source.local is None or source.compressed:  # looking inside would take all of it: reading will tell
+            return 60
+        try:
+            database, _ = _connect(source)
+            with closing(database):
+                return 95 if {"metrics", "runs"} <= _tables(database) else 10
+        except (sqlite3.Error, UnicodeDecodeError, ReadError):
+            return 60
 
     def read(self, source: Source) -> list[TrainingHistory]:
         """One history per run that was not deleted."""
@@ -78,9 +85,14 @@ def _connect(source: Source) -> tuple[sqlite3.Connection, int]:
     return database, size
 
 
+def _tables(database: sqlite3.Connection) -> set[str]:
+    """Names of the real tables: a view or a virtual table of such a name could run anything on being read."""
+    found = database.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table'")
+    return {name for name, sql in found if "virtual" not in str(sql).lower()[:20]}
+
+
 def _database_runs(database: sqlite3.Connection, source: Source, size: int) -> list[Run]:
-    # Real tables only: a view or a virtual table of this name could run anything on being read.
-    tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    tables = _tables(database)
     if not {"metrics", "runs"} <= tables:
         raise NotRecognizedError(
             source.path, "this is an SQLite database without MLflow's tables", hint="name a file with losses in it"
@@ -102,7 +114,9 @@ def _database_runs(database: sqlite3.Connection, source: Source, size: int) -> l
     if not found:
         found = [Run(source.path, notes=["this MLflow database holds no run"])]
     if deleted:
-        found[0].notes.append(f"{deleted:,} deleted runs were left out")
+        found[0].notes.append(
+            "1 deleted run was left out" if deleted == 1 else f"{deleted:,} deleted runs were left out"
+        )
     if source.local is not None and Path(f"{source.local}-wal").exists():
         found[0].notes.append("there is a -wal file beside the database; what it holds is not read until it is merged")
     return found
