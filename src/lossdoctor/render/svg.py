@@ -6,6 +6,7 @@ Colours are CSS custom properties with a fallback, so that a page's theme (or no
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -121,10 +122,11 @@ def chart_svg(chart: Chart, *, width: int = 720, height: int = 280, label: str =
 
 
 def _padded(low: float, high: float, kind: str) -> tuple[float, float]:
+    """A little more than the range, within what a double holds."""
     if kind == "log":
-        return low / 1.15, high * 1.15
-    room = 0.05 * (high / 2 - low / 2) * 2 or abs(high) * 0.1 or 1.0
-    return (low - room, high + room) if math.isfinite(room) else (low, high)
+        return low / 1.15 or low, min(high * 1.15, sys.float_info.max)
+    room = 0.1 * (high / 2 - low / 2) or abs(high) * 0.1 or 1.0
+    return max(low - room, -sys.float_info.max), min(high + room, sys.float_info.max)
 
 
 def _grid(x: Axis, y: Axis, width: int, unit: str) -> list[str]:
