@@ -59,6 +59,7 @@ def test_a_resume_is_a_segment_and_a_rerun_a_run(tmp_path: Path) -> None:
     events(tmp_path / "rerun", {"loss": falling(30, start=5.0)}, at=9000)
     first, second, resumed = runs(tmp_path)
     assert (first.path, second.path) == (f"{tmp_path}/rerun#1", f"{tmp_path}/rerun#2")
+    assert (first.name, second.name) == ("rerun#1", "rerun#2")
     assert second["loss"].values.tolist() == falling(30, start=5.0)
     assert len(resumed["loss"]) == 50
     assert [s.as_dict() for s in resumed.segments] == [
@@ -300,6 +301,17 @@ def test_rotated_logs_are_one_log_oldest_first(tmp_path: Path) -> None:
     history = one(tmp_path)
     assert history["loss"].values.tolist() == LOSS
     assert history.notes == ["joined from 3 rotated files"]
+
+
+def test_a_run_is_cut_off_its_log_before_it_is_compared(tmp_path: Path) -> None:
+    second = falling(40, start=5.0)
+    log = fake(tmp_path / "all.log", {"loss": LOSS}, format="text")
+    log.write_text(log.read_text() + "".join(f"loss {i} {v}\n" for i, v in enumerate(second)))
+    fake(tmp_path / "second.csv", {"loss": second, "lr": second}, format="csv")
+    first, other = runs(tmp_path)
+    assert (first.path, first["loss"].values.tolist()) == (f"{tmp_path}/all.log", LOSS)
+    assert (other.format, sorted(other.curves)) == ("csv", ["loss", "lr"])
+    assert noted(other, "all.log tells of the same run")
 
 
 def test_thousands_of_runs_are_joined_in_linear_time(tmp_path: Path) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Hashable
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -12,6 +12,7 @@ from lossdoctor.core.history import TrainingHistory
 from lossdoctor.core.names import parse
 from lossdoctor.readers.agreement import NO_EVIDENCE, key_of, same_run
 from lossdoctor.readers.layouts import algoperf, checkpoints, merged, rotated, wandb_runs
+from lossdoctor.readers.naming import give_names
 from lossdoctor.readers.pieces import Piece, Pieces, grouped
 from lossdoctor.readers.split import split_runs
 from lossdoctor.readers.splits import event_files, scalars_folders, split_files, split_folders
@@ -30,32 +31,26 @@ _LAYOUTS: tuple[Callable[[Pieces], Pieces], ...] = (
 # Comparing every file of a folder with every other stops paying where a folder holds thousands.
 _MANY_PAIRS = 20_000
 
-# File names that say what wrote them and not which run it was.
-_GENERIC_NAMES = """
-    metrics log logs results history training train output run scalars trainer_state evals_result measurements
-    eval_measurements progress data stats training_log training-log log_history wandb-summary wandb-history monitor
-"""
-_GENERIC = frozenset(_GENERIC_NAMES.split())
-
 
 def join(pieces: Pieces) -> list[TrainingHistory]:
     """The runs in what was read, in the order of the first file of each."""
-    place = {id(p.history): i for i, p in enumerate(pieces)}
     first = {p.shown: i for i, p in reversed(list(enumerate(pieces)))}
     for layout in _LAYOUTS:
         pieces = layout(pieces)
-    pieces = _without_curveless(_counted_once(pieces))
-    pieces.sort(
-        key=lambda p: min(
-            place.get(id(p.history), len(place)), *(first.get(s, len(place)) for s in [p.shown, *p.files])
-        )
-    )
-    runs = []
-    for piece in pieces:
-        _name(piece)
-        runs.extend(split_runs(piece.history))
-    _tell_apart(runs)
-    return runs
+    pieces = _without_curveless(_counted_once([run for piece in pieces for run in _runs_of(piece)]))
+    pieces.sort(key=lambda p: min(first.get(s, len(first)) for s in [p.shown, *p.files]))
+    give_names(pieces)
+    return [p.history for p in pieces]
+
+
+def _runs_of(piece: Piece) -> Pieces:
+    """The runs that a piece holds; they share its path, and are numbered when all paths are known."""
+    path, runs = piece.history.path, split_runs(piece.history)
+    if len(runs) == 1:
+        return [replace(piece, history=runs[0])]
+    for run in runs:
+        run.path = path
+    return [replace(piece, history=run, of_many=True, files=list(piece.files)) for run in runs]
 
 
 def _counted_once(pieces: Pieces) -> Pieces:
@@ -107,9 +102,10 @@ def _same_ends(pieces: Pieces, members: list[int]) -> set[tuple[int, int]]:
     for i in members:
         for name, curve in pieces[i].history.curves.items():
             if parse(name).kind not in NO_EVIDENCE and len(curve) >= 2:
-                for at in (0, -1):
-                    point = (key_of(name), at, int(curve.steps[at]), float(np.float32(curve.values[at])))
-                    ends.setdefault(point, []).append(i)
+                with np.errstate(over="ignore"):
+                    values = curve.values[[0, -1]].astype(np.float32).tolist()
+                for at, value in zip((0, -1), values, strict=True):
+                    ends.setdefault((key_of(name), at, int(curve.steps[at]), value), []).append(i)
     pairs: set[tuple[int, int]] = set()
     for alike in ends.values():
         alike = sorted(set(alike))[:50]
@@ -133,65 +129,3 @@ def _without_curveless(pieces: Pieces) -> Pieces:
 
 def _one_of_each_file(group: Pieces) -> Pieces:
     return list({p.shown: p for p in group}.values())
-
-
-# names and paths
-
-
-def _name(piece: Piece) -> None:
-    """Fill in path and name: a run of several files is named by its folder, one of a single file by that file."""
-    history = piece.history
-    if piece.files and piece.level is not None:
-        history.path = piece.shown_folder()
-        history.name = history.name or "/".join(piece.folder) or _base(piece.root)
-    else:
-        history.path = history.path or piece.shown
-        history.name = history.name or run_name(piece.root, piece.parts)
-
-
-def run_name(root: str, parts: tuple[str, ...]) -> str:
-    """A short name: the path below what the user gave, without file names that every run has.
-
-    >>> run_name("runs", ("a", "metrics.csv")), run_name("runs/b/metrics.csv", ()), run_name("logs", ("x.csv",))
-    ('a', 'b', 'x')
-    """
-    if not parts:
-        whole = root.rstrip("/" + os.sep).replace(os.sep, "/")
-        parts = (
-            tuple(p for p in whole.split("/") if p)[-2:] if "." in os.path.basename(whole) else (whole.split("/")[-1],)
-        )
-        stem = _stem(parts[-1]) if parts else ""
-        return (parts[-2] if len(parts) > 1 and _says_nothing(stem) else stem) or whole or "run"
-    stem = _stem(parts[-1])
-    named = [*parts[:-1]] if _says_nothing(stem) else [*parts[:-1], stem]
-    return "/".join(named) or _base(root) or stem
-
-
-def _base(root: str) -> str:
-    return root.rstrip("/").rsplit("/", 1)[-1] if "://" in root else os.path.basename(os.path.realpath(root))
-
-
-def _stem(file: str) -> str:
-    for packed in (".gz", ".zst"):
-        file = file.removesuffix(packed)
-    if ".tfevents." in file:
-        return "events"
-    stem, suffix = os.path.splitext(file)
-    return stem if suffix and not suffix[1:].isdigit() else file
-
-
-def _says_nothing(stem: str) -> bool:
-    return stem.lower() in _GENERIC or stem == "events"
-
-
-def _tell_apart(runs: list[TrainingHistory]) -> None:
-    """Number the paths that several runs share, and give the full path as name to those whose short names collide."""
-    for attribute in ("path", "name"):
-        seen: dict[str, list[TrainingHistory]] = {}
-        for run in runs:
-            seen.setdefault(getattr(run, attribute), []).append(run)
-        for text, same in seen.items():
-            if len(same) < 2:
-                continue
-            for k, run in enumerate(same, 1):
-                setattr(run, attribute, f"{text}#{k}" if attribute == "path" else run.path)
