@@ -158,8 +158,23 @@ def corpus_tables(title: str, healthy: Sequence[Judged], sick: Sequence[Judged])
     )
     lines += [*table(["fault", "deserves", "a right code found", "alarm", "finding told first"], rows), ""]
     lines += ["### False alarms among healthy runs", ""]
-    lines += [*_false_alarms(good), "", *_onsets(visible)]
-    return lines
+    return [*lines, *_false_alarms(good), "", *_onsets(visible), *_shortfalls(good, visible)]
+
+
+def _shortfalls(good: Sequence[Judged], visible: Sequence[Judged]) -> list[str]:
+    """In words: what is missed or mistaken often, so that nobody has to find it in the tables."""
+    lines = ["### Where it falls short", ""]
+    for name, group in sorted(_grouped(visible, lambda j: j.fault).items()):
+        fault = faults.get(name)
+        missed = [j for j in group if not (j.diagnosis.alarm if fault.alarm else j.right)]
+        if len(missed) > 0.2 * len(group):
+            where = Counter(str(j.truth["task"]) for j in missed).most_common(3)
+            tasks = ", ".join(f"{task} ×{count}" for task, count in where)
+            what = "raise no alarm" if fault.alarm else "draw no fitting remark"
+            lines.append(f"- `{name}`: {len(missed)} of {len(group)} {what} (most on {tasks}).")
+    mistaken = Counter(c for j in good if j.diagnosis.alarm for c in j.alarm_codes)
+    lines += [f"- {code} alarms on {count} of {len(good)} healthy runs." for code, count in mistaken.most_common()]
+    return [*lines, ""] if len(lines) > 2 else []
 
 
 def _grouped(runs: Iterable[Judged], key: Callable[[Judged], str]) -> dict[str, list[Judged]]:
