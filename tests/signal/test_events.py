@@ -9,7 +9,7 @@ import pytest
 from lossdoctor.signal.blocks import BLOCK, DIFF_TO_SIGMA
 from lossdoctor.signal.events import CONTEXT, MAX_JUMPS, MAX_NONFINITE, MAX_SPIKES
 from lossdoctor.signal.spikes import WINDOW
-from lossdoctor.signal.summary import summarize
+from lossdoctor.signal.summary import SummaryBuilder, summarize
 
 
 def noisy(n, seed=0, sigma=0.1):
@@ -155,6 +155,13 @@ def test_a_spike_is_no_jump_and_a_drift_is_no_jump():
     assert summarize(range(3000), values).n_jumps == 0
 
 
+def test_a_rise_that_mostly_recovers_is_no_jump():
+    values = noisy(3000)
+    values[1000:1012] += 1
+    values[1012:] += 0.35
+    assert summarize(range(3000), values).n_jumps == 0
+
+
 def test_a_jump_is_told_once_enough_points_follow():
     values = noisy(1000)
     values[504:] -= 1
@@ -211,3 +218,40 @@ def test_jumps_are_bounded():
     s = summarize(range(n), values)
     assert len(kinds(s, "jump")) == MAX_JUMPS
     assert s.n_jumps == n // 500 - 1
+
+
+def test_equal_spikes_are_kept_in_the_order_of_arrival():
+    values = np.tile([1.0, 1.25], 128 * 300)
+    values[127::128] = 9.0
+    s = summarize(range(len(values)), values)
+    assert s.n_spikes == len(values) // 128
+    assert [e.index for e in s.events] == [127 + 128 * k for k in range(MAX_SPIKES)]
+
+
+def test_a_curve_that_never_moved_has_a_noise_of_a_thousandth_of_its_level():
+    values = np.full(300, 0.5)
+    values[200] = 0.5 * (1 + 7 / 1024)
+    (spike,) = summarize(range(300), values).events
+    assert (spike.index, spike.score) == (200, 7)
+    values[200] = 0.5 * (1 + 5 / 1024)
+    assert summarize(range(300), values).events == ()
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_events_at_any_place_of_a_block_are_the_same_in_small_pieces(seed):
+    """Pieces of one block settle each block alone: whatever a window misses at its border would show."""
+    rng = np.random.default_rng(seed)
+    n = 40_000
+    values = noisy(n, seed)
+    at = np.cumsum(rng.integers(120, 400, size=200))
+    at = at[at < n]
+    values += np.cumsum(np.bincount(at, rng.choice([-0.5, 0.5], size=len(at)), minlength=n))
+    peaks = rng.integers(0, n - 40, size=120)
+    values[peaks] += 3
+    values[peaks + rng.integers(1, 34, size=120)] += 5
+    values[rng.integers(0, n, size=40)] = np.nan
+    whole, builder = summarize(range(n), values), SummaryBuilder()
+    for low in range(0, n, BLOCK):
+        builder.extend(range(low, min(low + BLOCK, n)), values[low : low + BLOCK])
+    assert whole.n_jumps > 60
+    assert builder.summary().same(whole)

@@ -1,7 +1,7 @@
 """Spikes, jumps and non-finite stretches: found block by block, kept in bounded lists with raw points around them.
 
-An event depends on at most 128 points before it and 128 after it, and on the noise of the blocks before. A block is
-settled when two full blocks follow it; what is not settled yet is judged anew at every summary from the points there
+An event depends on at most 96 points before it and 64 after it, and on the noise of the blocks before. A block is
+settled when a full block follows it; what is not settled yet is judged anew at every summary from the points there
 are. A stream and one vectorised pass therefore give the same events for the same points.
 """
 
@@ -19,7 +19,8 @@ from lossdoctor.signal.spikes import LEAST, WINDOW, Found, find_spikes, nonfinit
 
 CONTEXT = 32  # raw points kept on either side of an event
 MAX_SPIKES, MAX_JUMPS, MAX_NONFINITE = 192, 32, 16  # non-finite stretches: the first 16 and the last 16
-_LAG = 2  # full blocks that must follow before a block is settled
+_AHEAD = 1  # full blocks that must follow before a block is settled: events look 64 points ahead
+_BEHIND = 2  # blocks kept before it: events look 96 points back
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -108,13 +109,13 @@ class EventDetector:
         self._steps = np.concatenate((self._steps, steps))
         self._values = np.concatenate((self._values, values))
         self._sigma = np.concatenate((self._sigma, sigma))
-        stop = self._origin + len(self._sigma) - _LAG
+        stop = self._origin + len(self._sigma) - _AHEAD
         if stop > self._settled:
             self._onset_carry = self._settle(
                 self._kept, self._steps, self._values, self._sigma, stop, self._onset_carry
             )
             self._settled = stop
-            drop = max(self._settled - _LAG - self._origin, 0)  # two blocks before stay: windows look back
+            drop = max(self._settled - _BEHIND - self._origin, 0)
             self._steps, self._values = self._steps[drop * BLOCK :].copy(), self._values[drop * BLOCK :].copy()
             self._sigma = self._sigma[drop:].copy()
             self._origin += drop
