@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 WORKERS ?= 2
 
-.PHONY: help demo test check bench docs clean
+.PHONY: help demo test check bench quality docs clean
 .DEFAULT_GOAL := help
 
 help:  ## what there is
@@ -36,9 +36,13 @@ check: $(VENV)/.dev  ## lint, format, types, layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/.dev  ## speed, ours and theirs side by side
-	@set -e; for script in startup reading diagnosing; do \
-	  if [ -f benchmarks/$$script.py ]; then echo "== $$script"; $(BIN)/python benchmarks/$$script.py; fi; done
+bench: $(VENV)/.dev  ## speed, ours and theirs side by side; fails at its end where a bar was missed
+	@missed=; for script in $(sort $(filter-out __init__ quality,$(basename $(notdir $(wildcard benchmarks/*.py))))); do \
+	  echo "== $$script"; $(BIN)/python -m benchmarks.$$script || missed="$$missed $$script"; done; \
+	  if [ -n "$$missed" ]; then echo "missed a bar or failed:$$missed"; exit 1; fi
+
+quality: $(VENV)/.dev  ## how often it is right, on runs whose truth is known; writes docs/quality.md
+	$(BIN)/python -m benchmarks.quality --small
 
 docs: $(VENV)/.dev  ## generate docs/rules/ and docs/cli.md
 	$(BIN)/python docs/generate.py
