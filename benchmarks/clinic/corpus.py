@@ -133,6 +133,7 @@ def load(config: Config) -> dict[str, Any]:
     path = path_of(config)
     if path.exists():
         found: dict[str, Any] = json.loads(path.read_text())
+        found["truth"] = asdict(assess(restored(found)))  # the criteria may have changed since
         return found
     made = run(config)
     entry = _entry(made, assess(made))

@@ -51,7 +51,7 @@ class Oscillating(Fault):
     codes = codes("102 103 104 105 204 305 110")
 
     def configure(self, config: Config, rng: Generator) -> Config:
-        factor = float(rng.choice([5.0, 10.0, 20.0]))
+        factor = float(rng.choice([10.0, 20.0, 40.0]))
         changes = {"lr": config.lr * factor, "clip_norm": None, "schedule": "constant"}
         return config.with_fault(self.name, changes, factor=factor)
 
@@ -97,13 +97,8 @@ class StoppedEarly(Fault):
     def configure(self, config: Config, rng: Generator) -> Config:
         share = float(rng.uniform(0.06, 0.15))
         end = max(60, int(share * tasks.SPECS[config.task].steps))
-        changes: dict[str, Any] = {
-            "steps": end,
-            "stop": None,
-            "schedule": "constant",
-            "log_every": 1 if config.log_every else 0,
-        }
-        if config.val_every > 0:
+        changes: dict[str, Any] = {"steps": end, "stop": None, "schedule": "constant", "log_every": 1, "axis": "step"}
+        if config.val_every >= 0:  # a log per epoch would have next to no points left
             changes["val_every"] = max(1, end // 15)
         return config.with_fault(self.name, changes, share=share)
 
@@ -119,7 +114,7 @@ class NoWarmup(Fault):
         return super().fits(config) and config.optimizer in ("adam", "adamw", "momentum")
 
     def configure(self, config: Config, rng: Generator) -> Config:
-        factor = float(rng.choice([5.0, 10.0]))
+        factor = float(rng.choice([10.0, 30.0]))
         changes = {"lr": config.lr * factor, "schedule": "cosine", "clip_norm": None}
         return config.with_fault(self.name, changes, factor=factor)
 
