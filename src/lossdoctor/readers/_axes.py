@@ -203,9 +203,11 @@ def _counts(name: str, values: NDArray[np.float64], rows: int, notes: list[str])
 
 def filled(values: NDArray[np.float64]) -> NDArray[np.int64]:
     """Steps with the last known one carried over rows that have none (the first known one before that)."""
-    known = np.isfinite(values)
+    known = np.isfinite(values) & (np.abs(values) < 2**62)
     if known.all():
         return values.astype(np.int64)
+    if not known.any():
+        return np.zeros(len(values), dtype=np.int64)
     at = np.where(known, np.arange(len(values)), -1)
     at = np.maximum.accumulate(at)
     first = int(np.argmax(known))

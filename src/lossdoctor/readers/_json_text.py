@@ -14,6 +14,8 @@ from lossdoctor.readers._axes import axis_rank
 
 # A NaN or infinity where a value stands, in any of the spellings of Python, NumPy and JavaScript.
 _NOT_FINITE = re.compile(rb"([:,\[]\s*-?)(nan|inf(?:inity)?)(?=\s*[,}\]])", re.IGNORECASE)
+# A number beyond float64, which orjson takes for an error and Python for infinity or a long integer.
+_HUGE = re.compile(rb"\d{19}|[eE]\+?\d{3}")
 _CLOSES = {ord("{"): b"}", ord("["): b"]"}
 
 
@@ -27,7 +29,7 @@ def parse_json(data: bytes) -> Any:
         return orjson.loads(data)
     except orjson.JSONDecodeError:
         pass
-    if data.isascii() and _NOT_FINITE.search(data) is None:
+    if data.isascii() and _NOT_FINITE.search(data) is None and _HUGE.search(data) is None:
         return None
     fixed = _NOT_FINITE.sub(_as_python_writes, data)
     try:

@@ -8,6 +8,7 @@ from typing import ClassVar
 from lossdoctor.core.history import TrainingHistory
 from lossdoctor.readers._context import context_from, flat_yaml
 from lossdoctor.readers._csv_dialect import Dialect, dialect_of, name_prefix, score
+from lossdoctor.readers._csv_exports import by_run, holes, named_by_file
 from lossdoctor.readers._csv_rows import RowReader
 from lossdoctor.readers._histories import histories
 from lossdoctor.readers._lines import LineBlocks, plain
@@ -53,8 +54,11 @@ class CsvReader(Reader):
             notes.insert(0, f"no column holds numbers: {reader.header_text()}")
         found = histories(table, path=source.path, format=self.name, notes=notes)
         _beside(source, found)
-        prefix = name_prefix(source.name)
-        return found if not prefix else [_prefixed(h, prefix) for h in found]
+        for history in found:
+            history.notes += holes(history)
+        if prefix := name_prefix(source.name):
+            return [_prefixed(h, prefix) for h in found]
+        return [run for h in found for run in by_run(named_by_file(h, source.name))]
 
     def claims(self, folder: Path, names: frozenset[str]) -> bool:  # noqa: ARG002
         """CatBoost's ``catboost_info`` when its JSON is missing: its learn and test errors are one run."""
