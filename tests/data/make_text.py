@@ -1,3 +1,4 @@
+# ruff: noqa: E501  (the lines are as long as the tools print them)
 """Write the small logs under ``text/``: one file per style of printing, exactly as the tools print it.
 
 Run ``python tests/data/make_text.py``. Each style is a function that yields lines; losses follow one simple curve, so a

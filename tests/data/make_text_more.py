@@ -1,3 +1,4 @@
+# ruff: noqa: E501  (the lines are as long as the tools print them)
 """More styles for :mod:`make_text`, which runs them."""
 
 from __future__ import annotations

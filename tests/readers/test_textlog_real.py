@@ -97,11 +97,11 @@ def test_time_for_loss_is_no_loss(folder: str) -> None:
         TextLogReader().read(source(folder))
 
 
-def test_ten_runs_in_one_file_stay_in_order() -> None:
+def test_twenty_runs_in_one_file_stay_in_order() -> None:
     steps = read("textlog/27")["val_loss"].steps
-    assert int((steps == 0).sum()) == 10
-    assert int((steps == 3200).sum()) == 10
-    assert np.array_equal(steps, np.tile(steps[:74], 10))
+    assert int((steps == 0).sum()) == 20
+    assert int((steps == 3200).sum()) == 20
+    assert np.array_equal(steps, np.tile(steps[:37], 20))
 
 
 def test_tracebacks_of_imports_are_events() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from lossdoctor.core.errors import NotRecognizedError
+from lossdoctor.core.errors import NotRecognizedError, ReadError
 from lossdoctor.core.history import TrainingHistory
 from lossdoctor.readers.base import PROBE_BYTES, Reader, Source
 from lossdoctor.readers.text.assemble import histories_of
@@ -22,7 +22,10 @@ class TextLogReader(Reader):
 
     def sniff(self, source: Source) -> int:
         """50 when the head holds metrics, 5 for any other text: its metrics may come later."""
-        head = source.head
+        try:
+            head = source.head
+        except ReadError:
+            return 0
         if not is_text(head):
             return 0
         scan = Scan()

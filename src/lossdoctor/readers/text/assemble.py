@@ -16,6 +16,26 @@ from lossdoctor.readers.text.scan import Scan
 from lossdoctor.readers.text.words import setting
 
 _WHOLE = frozenset({"batch_size", "classes", "planned_steps", "warmup_steps", "steps_per_epoch"})
+_SOURCES = (
+    ".py",
+    ".md",
+    ".rst",
+    ".c",
+    ".cc",
+    ".cpp",
+    ".h",
+    ".cu",
+    ".js",
+    ".ts",
+    ".rs",
+    ".go",
+    ".java",
+    ".html",
+    ".tex",
+    ".sh",
+)
+_SOURCES += (".yaml", ".yml", ".toml", ".ini", ".cfg", ".ipynb", ".jl", ".m", ".r")
+LEAST_IN_SOURCE = 8
 _EVENT_TEXT = {
     "out_of_memory": "out of memory",
     "nonfinite_message": "the log itself says that the loss is not finite",
@@ -30,7 +50,9 @@ def histories_of(scan: Scan, source: Source, notes: list[str]) -> list[TrainingH
     blocks = one_rank(everything)
     fillers = np.array(scan.fillers, dtype=np.int64)
     axis = assign(blocks, fillers)
-    curves = build([b for b in blocks if len(b) and b.steps is not None], scan.sections)
+    curves = build([b for b in blocks if len(b) and b.steps is not None], scan.sections, counted=axis.unit != "row")
+    if source.name.lower().endswith(_SOURCES) and max((len(c) for c in curves.values()), default=0) < LEAST_IN_SOURCE:
+        curves = {}  # examples in documentation and source code, not a log
     if not curves:
         curves = _numbers_only(scan, source, axis)
         if not curves:

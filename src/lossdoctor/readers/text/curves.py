@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lossdoctor.core.curve import Curve
 from lossdoctor.core.names import parse
@@ -14,6 +16,7 @@ from lossdoctor.readers.text.layout import MISSING, Block
 from lossdoctor.readers.text.words import KNOWN_KINDS, ROLE_KINDS, is_weak, kind_of
 
 SECTION_REACH = 10
+MOST_PROCESSES = 64
 SAME = 2e-5  # two prints of one value agree to the digits printed
 
 
@@ -29,9 +32,15 @@ class _Series:
     held: bool = False
 
 
-def build(blocks: list[Block], sections: list[tuple[int, str]]) -> dict[str, Curve]:
-    """The curves of a log; empty when nothing in it is a metric over time."""
-    accepted = [b for b in blocks if has_known(b) and _is_record(b)]
+def build(blocks: list[Block], sections: list[tuple[int, str]], *, counted: bool) -> dict[str, Curve]:
+    """The curves of a log; empty when nothing in it is a metric over time.
+
+    Args:
+        blocks: blocks with steps.
+        sections: places of lines that name a split.
+        counted: the steps are the log's own, not row numbers.
+    """
+    accepted = [b for b in blocks if has_known(b) and _is_record(b, counted)]
     if sum(len(b) for b in accepted) < 2 or not any(len(b) > 1 or b.layout.counters for b in accepted):
         return {}
     begin = min(int(b.order[0]) for b in accepted if len(b) > 1 or b.layout.counters)
@@ -44,7 +53,7 @@ def build(blocks: list[Block], sections: list[tuple[int, str]]) -> dict[str, Cur
     return _finish(series)
 
 
-def _is_record(block: Block) -> bool:
+def _is_record(block: Block, counted_steps: bool) -> bool:
     """Whether lines of this kind report a metric again and again, rather than once set it or mention it."""
     names = [c for c in block.layout.metrics if kind_of(c.name) in KNOWN_KINDS]
     counted = bool(block.layout.counters)
@@ -60,7 +69,7 @@ def _is_record(block: Block) -> bool:
     if len(block) == 1:
         return bool(names[0].split in ("val", "test") and strong)
     distinct = len(np.unique(block.steps)) if block.steps is not None else 0
-    settled = placed and strong and distinct >= max(3, 0.5 * len(block))
+    settled = placed and strong and distinct >= max(3 if counted_steps else 20, 0.5 * len(block))
     return (placed or len(block) >= 3) and (moving or settled)
 
 
@@ -110,9 +119,10 @@ def _add(block: Block, sections: list[tuple[int, str]], marks: Ints, series: dic
                 continue
             name = f"{split}/{column.name}" if split else column.name
             one = series.setdefault((name, block.fine), _Series(name, block.fine))
-            one.steps.append(block.steps[chosen])
-            one.values.append(values[chosen])
-            one.order.append(block.order[chosen])
+            every = bool(chosen.all())
+            one.steps.append(block.steps if every else block.steps[chosen])
+            one.values.append(values if every else values[chosen])
+            one.order.append(block.order if every else block.order[chosen])
             one.held |= held
             if block.group is not None:
                 one.group.append(block.group[chosen])
@@ -120,7 +130,7 @@ def _add(block: Block, sections: list[tuple[int, str]], marks: Ints, series: dic
                 one.times.append(times[chosen])
 
 
-def _section_splits(block: Block, sections: list[tuple[int, str]], marks: Ints) -> np.ndarray | None:  # type: ignore[type-arg]
+def _section_splits(block: Block, sections: list[tuple[int, str]], marks: Ints) -> NDArray[np.str_] | None:
     """For rows without counters under a line such as ``Validation:``: the split that it names."""
     if not sections or block.layout.counters or block.layout.split:
         return None
@@ -152,28 +162,45 @@ def _finish(series: dict[tuple[str, bool], _Series]) -> dict[str, Curve]:
     longest = {s.name: s for s in sorted(series.values(), key=lambda s: sum(map(len, s.steps)))}
     found: list[tuple[int, str, Curve]] = []
     for one in series.values():
-        order = np.concatenate(one.order)
-        by = np.argsort(order, kind="stable")
-        steps, values = np.concatenate(one.steps)[by], np.concatenate(one.values)[by]
-        times = np.concatenate(one.times)[by] if sum(map(len, one.times)) == len(steps) and one.times else None
+        order, by = _merged(one.order)
+        steps = _taken(one.steps, by)
+        values = _taken(one.values, by)
+        times = _taken(one.times, by) if one.times and sum(map(len, one.times)) == len(steps) else None
         keep = ~_repeated(steps, values)
         if one.held:  # the bar repeats the last evaluation until the next
             keep &= np.append(True, (np.diff(values) != 0) & ~(np.isnan(values[1:]) & np.isnan(values[:-1])))
         if one.group and sum(map(len, one.group)) == len(steps):
             last = np.zeros(len(steps), dtype=bool)
-            last[last_of_each(np.concatenate(one.group)[by])] = True
+            last[last_of_each(_taken(one.group, by))] = True
             keep = last
-        curve = Curve(steps[keep], values[keep], None if times is None else times[keep])
+        curve = Curve(steps, values, times)
+        if not keep.all():
+            curve = curve.take(np.flatnonzero(keep))
+        one.steps, one.values, one.order = [steps], [], []  # only the length is asked for again
         if longest[one.name] is not one and len(steps) == 1:
             continue  # a summary of what the curve shows
         name = one.name if longest[one.name] is one else f"epoch/{one.name}"
         if _is_curve(name, curve):
-            found.append((int(order.min()), name, curve))
+            found.append((int(order[0]), name, curve))
     for _, name, curve in sorted(found, key=lambda f: f[0]):
         curves[name] = curve
     if not any(parse(n).kind in KNOWN_KINDS for n in curves):
         return {}
     return curves
+
+
+def _merged(orders: list[Ints]) -> tuple[Ints, Ints | None]:
+    """The places of all rows in order, and the permutation that sorts them; None when they are sorted already."""
+    if len(orders) == 1:
+        return orders[0], None
+    order = np.concatenate(orders)
+    by = np.argsort(order, kind="stable")
+    return order[by], by
+
+
+def _taken(parts: list[NDArray[Any]], by: Ints | None) -> NDArray[Any]:
+    joined: NDArray[Any] = parts[0] if by is None else np.concatenate(parts)[by]
+    return np.ascontiguousarray(joined)
 
 
 def _is_curve(name: str, curve: Curve) -> bool:
@@ -184,18 +211,16 @@ def _is_curve(name: str, curve: Curve) -> bool:
     return kind in KNOWN_KINDS and not is_weak(name) and parse(name).split in ("val", "test")
 
 
-def _repeated(steps: Ints, values: Floats) -> np.ndarray:  # type: ignore[type-arg]
+def _repeated(steps: Ints, values: Floats) -> NDArray[np.bool_]:
     """Rows that repeat a value already printed at the same step: several processes, or two loggers."""
     drop = np.zeros(len(steps), dtype=bool)
-    if len(steps) < 2:
+    if len(steps) < 2 or not (steps[1:] == steps[:-1]).any():
         return drop
-    for lag in range(1, 17):
-        if lag >= len(steps):
-            break
+    run = np.cumsum(np.append(0, np.diff(steps) != 0))  # a resume prints old steps again: those are no repeats
+    longest = int(np.bincount(run).max())
+    for lag in range(1, min(longest, MOST_PROCESSES)):
         a, b = values[:-lag], values[lag:]
         with np.errstate(invalid="ignore"):
             equal = (np.abs(a - b) <= SAME * np.maximum(np.abs(a), np.abs(b))) | (np.isnan(a) & np.isnan(b)) | (a == b)
-        near = (steps[lag:] == steps[:-lag]) & equal
-        if lag == 1 or near.any():
-            drop[lag:] |= near
+        drop[lag:] |= (run[lag:] == run[:-lag]) & equal
     return drop

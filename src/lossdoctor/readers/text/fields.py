@@ -26,7 +26,8 @@ _ARROW = frozenset({"->", "-->", "→", "=>", "==>"})
 _NOISE = frozenset({"-", ":", "x", "×", "<", "±", "+/-", "+-", "~", "^", "*", "..", "...", "–", "<?,"})
 _CODE = re.compile(
     r"\b(?:def|class|import|return|assert|elif|lambda|except|yield|self\.|print0?\(|printf\(|f\"|f')"
-    r"|\{[a-zA-Z_][\w.]*[}:!(\[+]|[+\-*/]= | == |\)\s*:\s*$|\w\(\)|;\s*$|^\s*(?:#include|//|if |for |while |with )|%\("
+    r"|\{[a-zA-Z_][\w.]*[}:!(\[+]|[+\-*/]= | == |\)\s*:\s*$|\w\(\)|;\s*$"
+    r"|^\s*(?:#include|//|>>> |if |for |while |with )|%\("
 )
 _SKIP = re.compile(
     r"^\s*wandb:|mAP50-95|@\[|copypaste:|^\s*(?:Collecting|Downloading|Requirement already|Installing)\b|https?://"
@@ -331,6 +332,8 @@ def _metric(
             return None
         name = f"{key}/{head_word or 'loss'}"
     kind = kind_of(name)
+    if setting(key):
+        kind = "setting"
     if kind in ("not", "clock", "epoch") or (item.unit and item.unit != "%" and kind not in KNOWN_KINDS):
         return None
     split = parse(name).split

@@ -119,8 +119,8 @@ class Block:
     @classmethod
     def of(cls, rows: Rows) -> Block:
         """From the packed arrays."""
-        order = np.array(rows.order, dtype=np.int64)
-        values = np.array(rows.values, dtype=np.float64).reshape(len(order), rows.layout.width)
+        order = np.frombuffer(rows.order, dtype=np.int64)  # no copy: the rows are complete
+        values = np.frombuffer(rows.values, dtype=np.float64).reshape(len(order), rows.layout.width)
         return cls(rows.layout, order, values)
 
     def __len__(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Iterator
 from typing import BinaryIO
 
@@ -74,7 +75,7 @@ def _blocks(stream: BinaryIO, newline: bytes, path: str, notes: list[str]) -> It
     while True:
         try:
             data = stream.read(CHUNK)
-        except (EOFError, OSError, ValueError) as error:
+        except (EOFError, OSError, ValueError, zlib.error) as error:
             if not started:
                 raise BrokenFileError(
                     path, f"the compressed data is damaged ({error})", where="byte 0", hint="copy the file again"
@@ -123,4 +124,6 @@ def _clean(text: str) -> list[str]:
     lines = text.split("\n")
     if lines and not lines[-1]:
         lines.pop()
+    if max(map(len, lines), default=0) > MAX_LINE:
+        lines = ["\r".join(part[:MAX_LINE] for part in line.split("\r")) for line in lines]
     return lines

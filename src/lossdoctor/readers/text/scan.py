@@ -10,7 +10,6 @@ from typing import Any
 
 from lossdoctor.readers.text.fields import Fields, analyse
 from lossdoctor.readers.text.layout import Block, Layout, Rows
-from lossdoctor.readers.text.lines import MAX_LINE
 from lossdoctor.readers.text.shapes import loose, split, to_float
 from lossdoctor.readers.text.tables import PATIENCE, Table, header_names, is_ruler
 from lossdoctor.readers.text.words import split_of
@@ -77,9 +76,9 @@ class Scan:
             self._number += 1
             for raw in text.split("\r") if "\r" in text else (text,):
                 order += 1
-                if not raw or raw.isspace():
+                if not raw:
                     continue
-                line = raw if len(raw) <= MAX_LINE else raw[:MAX_LINE]
+                line = raw
                 while "  " in line:
                     line = line.replace("  ", " ")
                 parts = split(line)
@@ -87,7 +86,7 @@ class Scan:
                 try:
                     plan = plans[shape]
                 except KeyError:
-                    plan = self._learn(shape, raw[:MAX_LINE], line, parts)
+                    plan = self._learn(shape, raw, line, parts)
                 if plan is None:
                     continue
                 if plan.__class__ is _Plan:
@@ -98,7 +97,7 @@ class Scan:
                         rows.values.extend([to_float(parts[j]) for j in plan.slots])
                     rows.order.append(order)
                 else:
-                    plan(order, raw[:MAX_LINE], parts)
+                    plan(order, raw, parts)
         self.lines = order
 
     def blocks(self) -> list[Block]:
