@@ -52,6 +52,19 @@ def test_the_next_reader_is_tried_when_the_surest_refuses_or_finds_nothing() -> 
     assert _who(Sure("a", 10), Sure("b", 90, empty=True)) == "a"
 
 
+def test_the_text_reader_is_not_asked_where_another_is_surer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = registry().readers[-1]
+    assert text.name == "text"
+    log = tmp_path / "train.log"
+    log.write_text("".join(f"step {i} | loss {2 - i / 100}\n" for i in range(50)))
+    assert read_source(Source.from_path(log))[0].format == "text"
+    assert 0 < text.sniff(Source.from_path(log)) <= under_test._LATE_AT_MOST
+    table = tmp_path / "log.csv"
+    table.write_text("step,loss\n" + "".join(f"{i},{2 - i / 100}\n" for i in range(50)))
+    monkeypatch.setattr(type(text), "sniff", lambda *_: pytest.fail("it was asked"))
+    assert read_source(Source.from_path(table))[0].format == "csv"
+
+
 def test_a_sniffer_that_raises_recognises_nothing() -> None:
     assert _who(Sure("a", -1), Sure("b", 5)) == "b"
 

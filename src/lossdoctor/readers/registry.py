@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 
@@ -27,6 +27,9 @@ BUILT_IN = {
     "parquet": "lossdoctor.readers.parquet:ParquetReader",
     "text": "lossdoctor.readers.textlog:TextLogReader",
 }
+
+# The text reader is never surer than this: what another reader is surer of, it is not asked about.
+_LATE_AT_MOST = 50
 
 # What people point at by mistake: saying what it is helps more than "not recognised".
 _MAGICS = (
@@ -70,7 +73,10 @@ def registry() -> Registry:
     readers: list[Reader] = []
     notes: list[str] = []
     for name, target in BUILT_IN.items():
-        _load(EntryPoint(name, target, GROUP), readers, notes)
+        if name == "text":
+            readers.append(_Late(name, target, "plain-text logs of any training loop"))
+        else:
+            _load(EntryPoint(name, target, GROUP), readers, notes)
     for point in sorted(entry_points(group=GROUP), key=lambda p: (p.name, p.value)):
         if BUILT_IN.get(point.name) == point.value:
             continue
@@ -95,23 +101,52 @@ def _load(point: EntryPoint, readers: list[Reader], notes: list[str]) -> None:
         readers.append(reader)
 
 
-def rank(source: Source, readers: Iterable[Reader]) -> list[Reader]:
+class _Late(Reader):
+    """A built-in reader that is imported when it is asked: its sniffing is the costliest and seldom needed."""
+
+    def __init__(self, name: str, target: str, describes: str) -> None:
+        self.name = name  # type: ignore[misc]
+        self.describes = describes  # type: ignore[misc]
+        self._target = target
+
+    @cached_property
+    def _reader(self) -> Reader:
+        module, _, attribute = self._target.partition(":")
+        reader = getattr(import_module(module), attribute)()
+        assert isinstance(reader, Reader)
+        return reader
+
+    def sniff(self, source: Source) -> int:
+        return self._reader.sniff(source)
+
+    def read(self, source: Source) -> list[TrainingHistory]:
+        return self._reader.read(source)
+
+
+def rank(source: Source, readers: Iterable[Reader]) -> Iterator[Reader]:
     """The readers that recognise a file, the surest first; equally sure ones in the registry's order.
+
+    The text reader is asked only when those before it are not surer than it ever is, or have all refused.
 
     Raises:
         ReadError: the file cannot be opened or decompressed.
     """
     _head(source)  # opens the file here, so that its errors are not taken for a reader's
-    scored = []
-    for reader in readers:
-        try:
-            score = reader.sniff(source)
-        except Exception:  # a sniffer must not raise; one that does recognises nothing
-            score = 0
-        if score > 0:
-            scored.append((score, reader))
-    scored.sort(key=lambda pair: -pair[0])
-    return [reader for _, reader in scored]
+    readers = list(readers)
+    late = {k for k, r in enumerate(readers) if isinstance(r, _Late)}
+    scored = [(_score(r, source), -k) for k, r in enumerate(readers) if k not in late]
+    sure = sorted((pair for pair in scored if pair[0] > _LATE_AT_MOST), reverse=True)
+    yield from (readers[-k] for _, k in sure)
+    rest = [pair for pair in scored if 0 < pair[0] <= _LATE_AT_MOST]
+    rest += [(score, -k) for k in late if (score := _score(readers[k], source)) > 0]
+    yield from (readers[-k] for _, k in sorted(rest, reverse=True))
+
+
+def _score(reader: Reader, source: Source) -> int:
+    try:
+        return reader.sniff(source)
+    except Exception:  # a sniffer must not raise; one that does recognises nothing
+        return 0
 
 
 def read_source(source: Source, readers: Iterable[Reader] | None = None) -> list[TrainingHistory]:
@@ -125,8 +160,7 @@ def read_source(source: Source, readers: Iterable[Reader] | None = None) -> list
     """
     if not _head(source):
         raise NotRecognizedError(source.path, "empty file (0 bytes)", hint="check that the run has written to it")
-    ranked = rank(source, registry().readers if readers is None else readers)
-    for reader in ranked:
+    for reader in rank(source, registry().readers if readers is None else readers):
         try:
             histories = reader.read(source)
         except NotRecognizedError:
