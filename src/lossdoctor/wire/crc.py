@@ -7,6 +7,9 @@ bytes therefore need one table look-up per *varying* byte, over all records at o
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,9 +23,15 @@ def crc32c(data: bytes | memoryview, value: int = 0) -> int:
     >>> hex(crc32c(b"123456789"))
     '0xe3069283'
     """
+    return _in_c()(data, value)
+
+
+@cache
+def _in_c() -> Callable[[bytes | memoryview, int], int]:
     from crc32c import crc32c as compute
 
-    return int(compute(data, value))
+    found: Callable[[bytes | memoryview, int], int] = compute
+    return found
 
 
 def masked(crc: int) -> int:

@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
-
 from lossdoctor.wire.proto import BYTES, VARINT, fields, read_text, read_varint, signed, signed32
 
 # Record's alternatives, by field number.
@@ -49,8 +47,8 @@ def items(data: bytes, start: int, stop: int, field: int = 1) -> Iterator[tuple[
 
 def read_item(data: bytes, start: int, stop: int) -> tuple[str, bytes]:
     """One item: ``{key = 1, nested_key = 2 (repeated), value_json = 16}``."""
-    # The usual layout at a glance: a key of fewer than 128 bytes, then a value of fewer than 128.
-    if stop - start > 2 and data[start] == 0x0A and data[start + 1] < 0x80:
+    # The usual layout at a glance: one key of fewer than 128 bytes (field 1 or 2), then a value of fewer than 128.
+    if stop - start > 2 and data[start] in (0x0A, 0x12) and data[start + 1] < 0x80:
         end = start + 2 + data[start + 1]
         if data[end : end + 2] == b"\x82\x01" and end + 2 < stop and data[end + 2] == stop - end - 3 < 0x80:
             return data[start + 2 : end].decode("utf-8", "replace"), data[end + 3 : stop]
@@ -87,6 +85,8 @@ def parse_json(text: bytes) -> Any:
     """A JSON text (NaN literals allowed), or None when it is none, or unreasonably long."""
     if len(text) > _LONGEST_CONFIG:
         return None
+    import orjson
+
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError:
