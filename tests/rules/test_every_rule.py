@@ -58,7 +58,7 @@ def _codes(diagnosis: Diagnosis) -> list[tuple[str, str, int | None]]:
 @pytest.mark.parametrize("factor", [2.0**10, 2.0**-20])
 def test_powers_of_two_change_nothing_but_the_scale(code: str, kind: str, name: str, factor: float) -> None:
     history = getattr(cases.load(code), kind)[name]()
-    if code == "LD202":
+    if code == "LD202" or "train/CrossEntropyLoss" in history:
         pytest.skip("a cross-entropy has a scale of its own")
     scaled = TrainingHistory(
         {n: (c.steps, c.values * factor if "acc" not in n else c.values) for n, c in history.curves.items()},
@@ -70,7 +70,9 @@ def test_powers_of_two_change_nothing_but_the_scale(code: str, kind: str, name: 
 
 
 @pytest.mark.parametrize("factor", [1e-6, 1e3, 1e9])
-@pytest.mark.parametrize("family", [*shapes.HEALTHY, *shapes.SICK], ids=lambda f: f.__name__)
+@pytest.mark.parametrize(
+    "family", [f for f in (*shapes.HEALTHY, *shapes.SICK) if f is not shapes.fell_once], ids=lambda f: f.__name__
+)
 def test_any_scale_gives_the_same_codes(family: shapes.Family, factor: float) -> None:
     curves = family(np.random.default_rng([3, 3]))
     scaled = {n: (s, v * factor) for n, (s, v) in curves.items()}

@@ -59,7 +59,9 @@ class Overfitting(Rule):
         if t is None or not self._rises(case, val, t):
             return
         follows = _training_after(train, t.onset_step)
-        if follows == "rises":
+        if follows == "rises" or (
+            follows == "level" and val.positive and t.relative < 3 * case.option(self, "relative")
+        ):
             return
         yield self._describe(case, metric, val, t, follows)
 

@@ -8,6 +8,7 @@ from lossdoctor.core.finding import Abstention, Action, Cause, Finding
 from lossdoctor.core.numbers import percent, short
 from lossdoctor.core.options import Option
 from lossdoctor.rules.base import Case, Rule
+from lossdoctor.rules.known import far_above_expected
 from lossdoctor.signal.reading import Reading
 from lossdoctor.signal.shape import Fall, fall
 
@@ -57,7 +58,8 @@ class FlatLine(Rule):
             0,
             0.5,
         ),
-        Option("once_fall", 0.08, "largest early fall after which a level run still counts as flat", "share", 0, 0.5),
+        Option("once_fall", 0.03, "largest early fall after which a level run still counts as flat", "share", 0, 0.5),
+        Option("known_fall", 0.12, "the same for a cross-entropy that ends above ln 100", "share", 0, 0.5),
         Option(
             "learned_accuracy",
             0.75,
@@ -77,11 +79,11 @@ class FlatLine(Rule):
         whole = fall(reading)
         if whole is None or self._continued(case, reading):
             return
-        how = self._how_flat(case, reading, whole)
+        how = self._how_flat(case, metric, reading, whole)
         if how:
             yield self._describe(case, metric, reading, whole, how)
 
-    def _how_flat(self, case: Case, reading: Reading, whole: Fall) -> str:
+    def _how_flat(self, case: Case, metric: str, reading: Reading, whole: Fall) -> str:
         z = case.option(self, "z")
         moved = abs(reading.end.value - reading.start.value)
         lowest_gain = reading.start.value - reading.best.value
@@ -115,7 +117,8 @@ class FlatLine(Rule):
             self, "least_fall"
         )
         seen = rest.drop + 2 * se < 0.5 * case.option(self, "hidden") * base
-        return "after a first small fall" if level and seen and 0 <= lost < case.option(self, "once_fall") else ""
+        small = case.option(self, "known_fall" if far_above_expected(case, metric, reading) else "once_fall")
+        return "after a first small fall" if level and seen and 0 <= lost < small else ""
 
     def _continued(self, case: Case, reading: Reading) -> bool:
         s = reading.summary

@@ -8,6 +8,7 @@ from lossdoctor.core.finding import Abstention, Action, Cause, Finding
 from lossdoctor.core.numbers import percent, short
 from lossdoctor.core.options import Option
 from lossdoctor.rules.base import Case, Rule
+from lossdoctor.rules.known import far_above_expected
 from lossdoctor.signal.reading import Reading
 from lossdoctor.signal.shape import Stall, fall, stall
 
@@ -41,7 +42,7 @@ class Plateau(Rule):
     options = (
         Option("long", 0.3, "share of the run without a significant fall that is worth telling", "share", 0.05, 1),
         Option("idle", 0.7, "share of the run from which an idle stretch can be a warning", "share", 0.2, 1),
-        Option("little", 0.12, "fall over the starting level that counts as little", "share", 0, 1),
+        Option("little", 0.25, "fall over the starting level that counts as little", "share", 0, 1),
     )
 
     def judge(self, case: Case) -> Iterable[Finding | Abstention]:
@@ -58,6 +59,7 @@ class Plateau(Rule):
             reading.positive
             and s.share >= case.option(self, "idle")
             and 0 < s.relative_fall < case.option(self, "little")
+            and far_above_expected(case, metric, reading)
             and reading.n >= 20
         )
         yield self._describe(case, metric, reading, s, warn)

@@ -169,7 +169,7 @@ def _before(case: Case, reading: Reading, limit: float) -> tuple[bool, float]:
     low = float(reading.level[: len(y)].min())
     last = float(np.max(y[-3:]))
     scale = max(reading.sigma, 0.01 * abs(low))
-    rise = last / low if low > 0 else 1.0 + max(last - low, 0.0) / scale
+    rise = last / low if low > 0 else 1.0 + max(last - low, 0.0) / max(scale, 1e-300)
     usual = median(y[-20:])
     norms = case.reading("grad_norm")
     grew = False
