@@ -13,7 +13,7 @@ from lossdoctor.readers.text.axis import Axis, assign, has_known, one_rank
 from lossdoctor.readers.text.curves import build
 from lossdoctor.readers.text.layout import Block
 from lossdoctor.readers.text.scan import Scan
-from lossdoctor.readers.text.words import setting
+from lossdoctor.readers.text.words import kind_of, setting
 
 _WHOLE = frozenset({"batch_size", "classes", "planned_steps", "warmup_steps", "steps_per_epoch"})
 _SOURCES = (
@@ -88,6 +88,10 @@ def _overrides(curves: dict[str, Curve]) -> dict[str, str]:
     names = {n.lower(): n for n in curves}
     if "norm" in names and "loss" in names and not any(parse(n).kind == "grad_norm" for n in curves):
         return {"grad_norm": names["norm"]}
+    if not any(parse(n).kind == "loss" for n in curves):  # a loss by a name that only logs use: "Cost"
+        for name in curves:
+            if kind_of(name) == "loss" and parse(name).split in ("", "train"):
+                return {"train_loss": name}
     return {}
 
 

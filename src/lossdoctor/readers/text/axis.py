@@ -73,7 +73,7 @@ def assign(blocks: list[Block], fillers: Ints) -> Axis:
     """
     axis = Axis()
     epochs = track([(b.order, b.column(c)) for b in blocks if (c := epoch_column(b)) is not None])
-    based = 0.0 if len(epochs.value) and epochs.value.min() == 0 else 1.0
+    based = 0.0 if len(epochs.value) and epochs.value.min() <= 0 else 1.0
     for block in blocks:
         _collapse(block, epochs)
     _collapse_keras([b for b in blocks if b.layout.bar == "keras"], epochs)
@@ -116,6 +116,8 @@ def _collapse_keras(blocks: list[Block], epochs: Track) -> None:
     order, position, total = order[by], position[by], total[by]
     held = epochs.last_before(order)
     group = sweeps(position, held.astype(np.float64) * 1e6 + total)
+    if not len(epochs.order) and group[-1] == 1:  # one bar alone is a loop over steps
+        return
     usual = total[0]
     for block in blocks:
         at = np.searchsorted(order, block.order)
@@ -126,7 +128,7 @@ def _collapse_keras(blocks: list[Block], epochs: Track) -> None:
 
 def _own_steps(block: Block, epochs: Track, based: float, axis: Axis) -> bool:
     """Steps from the block's own columns. False when it has none but an epoch, or nothing."""
-    if block.layout.bar == "keras" or block.averaged or not len(block):
+    if block.group is not None or block.averaged or not len(block):
         return False
     column = step_column(block)
     if column is None:
@@ -148,7 +150,9 @@ def _own_steps(block: Block, epochs: Track, based: float, axis: Axis) -> bool:
         position[known] += (epoch[known] - based).clip(0) * size
         if own is not None and own.total and has_known(block):
             axis.planned = axis.planned or int(np.nanmax(block.total(own)) * size)  # type: ignore[arg-type]
-    elif column.role == "pos" and column.total and total is not None:
+    elif column.role == "pos" and len(position) > 3 and np.all(position == position[0]):
+        return False  # the end of a bar that is printed once an epoch
+    elif (column.role == "pos" or "batch" in column.key.lower()) and total is not None:
         turns = wraps(position, total)
         if turns[-1]:
             axis.per_epoch = axis.per_epoch or (int(np.median(total)) if has_known(block) else 0)
@@ -243,7 +247,9 @@ def _planned_epochs(blocks: list[Block]) -> int:
 def _boxed(course: Track, main: Block, blocks: list[Block], fillers: Ints) -> Track:
     """Let a counter inside a box of key-value lines count from the box's first line on."""
     singles = [b.order for b in blocks if b.layout.boxed]
-    if not singles or not len(course.order) or not main.layout.boxed:
+    if not main.layout.boxed:  # without a frame only lines around the counter tell a box
+        singles = [b.order for b in blocks if b.layout.single]
+    if not singles or not len(course.order) or not main.layout.single:
         return course
     lines = np.unique(np.concatenate([*singles, fillers]))
     first = lines[np.append(True, np.diff(lines) > 1)]
@@ -253,6 +259,11 @@ def _boxed(course: Track, main: Block, blocks: list[Block], fillers: Ints) -> Tr
     _, counts = np.unique(box, return_counts=True)
     if counts.max(initial=0) > 1:  # several counters in one box: it is no box, but a log of key-value lines
         return course
+    if not main.layout.boxed:
+        last = np.append(lines[np.flatnonzero(np.diff(lines) > 1)], lines[-1])
+        within = inside & (course.order > first[at.clip(0)]) & (course.order < last[at.clip(0)])
+        if within.mean() < 0.9:
+            return course
     return Track(np.where(inside, first[at.clip(0)], course.order), course.value)
 
 

@@ -53,7 +53,7 @@ def integral(values: Floats) -> bool:
     present = values[np.isfinite(values) & (values != MISSING)]
     if len(present) == 0 or len(present) < 0.9 * len(values):
         return False
-    return bool(np.all(present == np.floor(present)) and present.min() >= 0 and present.max() < 2**53)
+    return bool(np.all(present == np.floor(present)) and present.min() >= -1 and present.max() < 2**53)
 
 
 def epoch_column(block: Block) -> Column | None:

@@ -46,6 +46,7 @@ def build(blocks: list[Block], sections: list[tuple[int, str]], *, counted: bool
     begin = min(int(b.order[0]) for b in accepted if len(b) > 1 or b.layout.counters)
     accepted = [b for b in accepted if b.order[-1] >= begin]  # a lone "val_loss = 0" before is a setting
     marks = _counter_lines(blocks)
+    sections = _all_sections(blocks, sections)
     series: dict[tuple[str, bool], _Series] = {}
     for block in blocks:
         if block in accepted or (block.layout.metrics and _is_companion(block, begin)):
@@ -88,6 +89,12 @@ def _is_companion(block: Block, begin: int) -> bool:
         return False
     distinct = len(np.unique(block.steps))
     return distinct >= 3 and distinct >= 0.5 * len(block)
+
+
+def _all_sections(blocks: list[Block], sections: list[tuple[int, str]]) -> list[tuple[int, str]]:
+    """Lines that say what the next lines are about: titles, headers with a counter, evaluation bars."""
+    titled = [b for b in blocks if b.layout.split and (not b.layout.metrics or b.averaged)]
+    return sorted([*sections, *((int(o), b.layout.split) for b in titled for o in b.order)])
 
 
 def _counter_lines(blocks: list[Block]) -> Ints:
@@ -140,7 +147,7 @@ def _section_splits(block: Block, sections: list[tuple[int, str]], marks: Ints) 
     near = (index >= 0) & (block.order - places[index.clip(0)] <= SECTION_REACH)
     if len(marks):
         mark = np.searchsorted(marks, block.order, side="left") - 1
-        near &= (mark < 0) | (marks[mark.clip(0)] < places[index.clip(0)])
+        near &= (mark < 0) | (marks[mark.clip(0)] <= places[index.clip(0)])
     return np.where(near, names[index.clip(0)], "") if near.any() else None
 
 
@@ -184,7 +191,7 @@ def _finish(series: dict[tuple[str, bool], _Series]) -> dict[str, Curve]:
             found.append((int(order[0]), name, curve))
     for _, name, curve in sorted(found, key=lambda f: f[0]):
         curves[name] = curve
-    if not any(parse(n).kind in KNOWN_KINDS for n in curves):
+    if not any(kind_of(n) in KNOWN_KINDS for n in curves):
         return {}
     return curves
 

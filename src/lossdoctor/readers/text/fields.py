@@ -203,19 +203,22 @@ def _classify(items: list[_Item], line: str, parts: list[str], begin: int) -> tu
     columns: list[Column] = []
     slots: list[int] = []
     names: set[str] = set()
-    line_split = ""
+    line_split = "val" if "Saving dict for" in line else ""  # TensorFlow's Estimator after an evaluation
     before = ""  # the split that the metric before named itself
-    head_word = ""
+    head_word, head_at = "", 0
     for n, item in enumerate(items):
         following = items[n + 1] if n + 1 < len(items) else None
         column: Column | None
+        if item.key is None and n > 0:
+            item.key = _value_of(items[n - 1], item)
         if item.key is None:
             column = _unkeyed(n, item, items, line, parts, begin)
         else:
             column, counted = _counter(item, following)
             line_split = counted or line_split
             if column is None:
-                head_word = _metric_word(item) or head_word
+                if word := _metric_word(item):
+                    head_word, head_at = word, len(columns)
                 whole = parts[2 * item.slot + 1].strip(" +-").isdigit()
                 column = _metric(item, line_split, before, head_word, names, whole=whole, bar=bar)
                 if column is not None:
@@ -231,7 +234,10 @@ def _classify(items: list[_Item], line: str, parts: list[str], begin: int) -> tu
         if column.role == "metric":
             names.add(column.name)
     _name_leads(columns)
+    _name_terms(columns, head_word, head_at)
     _share_split(columns)
+    if not any(c.role == "metric" for c in columns):
+        line_split = line_split or split_in(line[begin:])
     if not line_split:
         contexts = [i.ctx for i in items if i.ctx]
         line_split = contexts[0] if contexts else ""
@@ -261,6 +267,14 @@ def _counter(item: _Item, following: _Item | None) -> tuple[Column | None, str]:
     return Column(role, item.key.text, order=order, total=item.total >= 0), split or item.key.split
 
 
+def _value_of(before: _Item, item: _Item) -> Key | None:
+    """``Loss after epoch 5: 0.3``: the metric is named before the counter, the value stands after it."""
+    if before.key is None or item.opener not in (":", "=", "is", "->") or counter(before.key.text) is None:
+        return None
+    head = before.head[: before.head.rfind(before.key.text)]
+    return find_key(re.sub(r"\([^)]*\)\s*", "", head).strip(" \t-").removesuffix(" at").removesuffix(" after"))
+
+
 def _unkeyed(n: int, item: _Item, items: list[_Item], line: str, parts: list[str], begin: int) -> Column | None:
     """A number without a key: a position ``[50/1000]``, or the one that opens the line (``[10]``, ``10:``)."""
     if item.unit or item.noise:
@@ -276,6 +290,15 @@ def _unkeyed(n: int, item: _Item, items: list[_Item], line: str, parts: list[str
     if n == 1 and item.opener == "," and after.startswith("]") and items[0].key is None:
         return Column("pos", "", order=3)
     return None
+
+
+def _name_terms(columns: list[Column], head_word: str, head_at: int) -> None:
+    """``Loss => total: 1.5, g: 0.5``: what stands under a heading is of its kind."""
+    if not head_word or any("loss" in c.name.lower() for c in columns):
+        return
+    for i, c in enumerate(columns):
+        if i >= head_at and c.role == "metric" and kind_of(c.name) in ("other", "loss"):
+            columns[i] = replace(c, name=f"{head_word}/{c.name}")
 
 
 def _share_split(columns: list[Column]) -> None:

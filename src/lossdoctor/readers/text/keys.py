@@ -15,6 +15,7 @@ _DELIMITER = re.compile(
 _SEPARATORS = ":=|│┃║"
 _WORD = re.compile(r"[A-Za-z_][\w./'@%+-]*$")
 _UNIT_NOTE = re.compile(r"^(?:%|\w{1,3}|ms|sec(?:s|onds)?|MB|GB|avg|running|smoothed|it/s|[\w ]*/[\w ]*)$")
+_PREPOSITIONS = frozenset({"at", "after", "on", "in", "for"})
 MAX_KEY = 80
 REACH = 240  # a key stands close to its number; this also keeps every pattern below cheap on hostile lines
 
@@ -76,6 +77,9 @@ def find_key(text: str) -> Key | None:
         words = words[:-1]
     if not words or len(chunk) > MAX_KEY or not any(c.isalpha() for c in chunk):
         return None
+    if len(words) > 2 and counter(words[-1]) and any(w.lower() in _PREPOSITIONS for w in words[:-1]):
+        head += " " + " ".join(words[:-1])  # "Cost after iteration 100: 0.3"
+        words = words[-1:]
     name = _strong_name(words) if strong else _weak_name(words, clean_start=start > 0 or bare[:start] == "")
     if name is None:
         return None
@@ -108,7 +112,8 @@ def _weak_name(words: list[str], *, clean_start: bool) -> str | None:
     if not _WORD.match(words[-1]):
         return None
     whole = " ".join(words)
-    if len(words) <= 3 and _known(whole) and (len(words) == 1 or clean_start):
+    plain = not any(c.isdigit() for w in words[:-1] for c in w)
+    if len(words) <= 3 and _known(whole) and (len(words) == 1 or (clean_start and plain)):
         return whole
     for count in range(1, min(4, len(words)) + 1):
         phrase = " ".join(words[-count:])

@@ -29,6 +29,7 @@ _PIECE = re.compile(
     r"|(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)\w* \d{1,2},? (?:\d{4} )?(?=\d{1,2}:\d\d)"
     r")"
 )
+_LOGGER = re.compile(r"[A-Za-z_][\w.]*:(?!\s*[-+.\d])")
 _RANK = re.compile(r"(?:\b[Rr]ank|RANK)[\s:=_-]{0,3}(\d+)|^\[?(?:default|gpu|GPU)(\d+)\]?:|\[\d+,(\d+)\]<std")
 _LABEL = re.compile(r"^\s*(\d{1,4}): (?=\S)")
 
@@ -47,6 +48,9 @@ def prefix_end(line: str) -> int:
     level = _LEVEL.search(line, 0, 200)
     if level and not re.search(r"[=%{]|loss", line[: level.start()]):
         end = level.end()
+        if level.group().endswith(":"):  # "INFO:tensorflow:loss = 1", the default of Python's logging
+            name = _LOGGER.match(line, end)
+            end = name.end() if name else end
     for _ in range(8):
         match = _PIECE.match(line, end)
         if not match or match.end() == end:

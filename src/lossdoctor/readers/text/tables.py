@@ -6,7 +6,7 @@ import re
 
 from lossdoctor.core.names import parse
 from lossdoctor.readers.text.layout import MISSING, Column, Layout, Rows
-from lossdoctor.readers.text.words import KNOWN_KINDS, ROLE_KINDS, counter, kind_of
+from lossdoctor.readers.text.words import KNOWN_KINDS, ROLE_KINDS, counter, kind_of, pure_split
 
 _NAME = re.compile(r"^[A-Za-z#%_](?:[\w ./()%#+'-]|@[\d.:]*){0,39}$")
 _CELL = re.compile(
@@ -48,7 +48,7 @@ def header_names(line: str) -> list[str] | None:
             names = text.split()
     if not 2 <= len(names) <= 60 or not all(_NAME.match(n) and not _VALUE.search(n) for n in names):
         return None
-    metrics = sum(kind_of(n) in KNOWN_KINDS for n in names)
+    metrics = sum(kind_of(n) in KNOWN_KINDS or pure_split(n) != "" for n in names)
     known = metrics + sum(_role(n) is not None or kind_of(n) in ROLE_KINDS or kind_of(n) == "clock" for n in names)
     opens = _role(names[0]) is not None or (names[0] == "Class" and metrics > 0)  # Ultralytics' validation
     if metrics == 0 or not (opens or (known * 2 > len(names) and metrics >= 2)):
@@ -150,6 +150,8 @@ def _columns(names: list[str], prefix: str) -> tuple[list[Column], list[bool]]:
         if role is not None and role not in {c.role for c in columns}:
             order = (counter(name) or ("step", 0))[1]
             columns.append(Column(role, name, order=order))
+        elif role is None and pure_split(name):
+            columns.append(Column("metric", name, f"{name}/loss", pure_split(name)))
         elif role is None and kind_of(name) not in ("clock", "not") and name not in (*seen, "Class", "Images", "Size"):
             columns.append(Column("metric", name, prefix + name, parse(prefix + name).split))
             seen.add(name)

@@ -95,6 +95,8 @@ def kind_of(key: str) -> str:
         return "not"
     if _AVERAGE_PRECISION.match(key):
         return "score"
+    if "cost" in words or "bpd" in words or ("dim" in words and words & {"bit", "bits"}):
+        return "loss"
     kind = parse(key).kind
     if key.endswith(("/s", "/sec", "/second")) or key.lower() in _CLOCK:
         return "clock"
