@@ -35,7 +35,7 @@ def test_a_line_accounts_for_every_point(values: list[float], limit: int) -> Non
     assert line.bad_count == sum(not np.isfinite(v) for v in values)
     assert np.isfinite(line.values).all()
     assert len(line.values) <= limit
-    assert np.isfinite(line.smoothed(0.9, centred=True)).all()
+    assert np.isfinite(line.centred(0.9)).all()
 
 
 def test_means_of_a_reduced_line_are_those_of_its_stretches() -> None:
@@ -52,6 +52,14 @@ def test_smoothing_is_corrected_for_its_start() -> None:
     first, second, _ = line.smoothed(0.9)
     assert first == 5.0
     assert second == pytest.approx((0.9 * 0.1 * 5 + 0.1 * 1) / (1 - 0.81))
+
+
+def test_the_average_of_pictures_follows_a_steep_start_and_does_not_lag() -> None:
+    line = line_of(Curve.make(range(1000), 2 * np.exp(-np.arange(1000) / 30) + 0.1), "loss")
+    drawn = line.centred(line.factor())
+    assert drawn[0] == pytest.approx(line.values[0], rel=0.02)
+    assert np.abs(drawn - line.values).max() < 0.12
+    assert np.abs(line.smoothed(line.factor()) - line.values).max() > 0.4
 
 
 def test_a_resumed_run_is_drawn_in_pieces_with_what_was_superseded() -> None:
@@ -81,6 +89,9 @@ def test_scales() -> None:
     assert scale([np.array([0.0, 0.0])])[0] == "linear"
     assert scale([np.array([1.0, 99.0])])[0] == "linear"
     assert scale([np.array([1.0]), np.array([200.0])])[0] == "log"
+    rest = np.linspace(0.06, 0.02, 300)
+    assert scale([np.r_[0.8, 0.4, rest]])[0] == "log"  # a linear axis would flatten the rest
+    assert scale([np.linspace(2.5, 0.3, 300)])[0] == "linear"
 
 
 @given(st.lists(st.floats(), max_size=80), st.integers(1, 30))

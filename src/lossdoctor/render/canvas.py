@@ -103,13 +103,26 @@ def scale_y(axes: Axes, lines: Sequence[Line], wanted: str | None) -> None:
         return  # nothing positive to show on a log axis
     else:
         axes.set_yscale(kind)
-        if kind == "linear":
+        if kind == "log":
+            _plain_numbers(axes)
+        elif kind == "linear":
             axes.ticklabel_format(axis="y", scilimits=(-3, 5), useOffset=False)
 
 
-def shortened(text: str, room: int) -> str:
-    """The end of a text that is too long: it tells names apart."""
-    return text if len(text) <= room else "…" + text[-(room - 1) :]
+def _plain_numbers(axes: Axes) -> None:
+    """Numbers on a logarithmic axis as 0.06 and not as 6 times a power of ten, where they are few and short."""
+    from matplotlib.ticker import LogFormatter
+
+    low, high = axes.get_ylim()
+    if not (low > 0 and low >= 1e-4 and high <= 1e5):
+        return
+
+    class Plain(LogFormatter):
+        def __call__(self, x: float, pos: int | None = None) -> str:
+            return f"{x:g}" if super().__call__(x, pos) else ""
+
+    axes.yaxis.set_major_formatter(Plain())
+    axes.yaxis.set_minor_formatter(Plain(minor_thresholds=(2, 0.5)))
 
 
 def literal(text: str) -> str:

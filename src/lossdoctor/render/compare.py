@@ -16,7 +16,7 @@ from lossdoctor.render.series import Line, line_of
 from lossdoctor.render.style import DASHES, style_named
 from lossdoctor.render.text import glyphs_for, make_console
 from lossdoctor.render.text_run import print_hanging
-from lossdoctor.render.words import at_step, number
+from lossdoctor.render.words import at_step, fitted, number
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -75,7 +75,6 @@ def plot_comparison(
         mark_bad,
         new_figure,
         scale_y,
-        shortened,
     )
 
     look = style_named(style)
@@ -94,10 +93,10 @@ def plot_comparison(
         factor = line.factor()
         if factor > 0 or line.reduced:
             axes.plot(line.steps, drawable(line.values), color=color, linewidth=0.6, alpha=0.25)
-        label = shortened(visible(line.name), 60) + (" – ahead" if line.name == comparison.winner else "")
+        label = fitted(visible(line.name), 60) + (" – ahead" if line.name == comparison.winner else "")
         axes.plot(
             line.mean_steps,
-            drawable(line.smoothed(factor, centred=True)),
+            drawable(line.centred(factor)),
             color=color,
             linestyle=dash,
             linewidth=1.9,

@@ -161,7 +161,7 @@ def _line_data(line: Line) -> dict[str, Any]:
 def _factor(line: Line) -> float:
     """Less smoothing than in a picture: a page's average runs forward only, and would lag behind the curve."""
     n = int(np.isfinite(line.means).sum())
-    return 0.0 if n < 60 else round(max(0.4, min(0.97, 1 - 100 / n)), 2)
+    return round(min(0.9, max(0.0, 1 - 120 / max(n, 1))), 2)
 
 
 def _short(values: NDArray[np.float64]) -> list[float | None]:

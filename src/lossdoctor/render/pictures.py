@@ -20,7 +20,6 @@ from lossdoctor.render.canvas import (
     new_figure,
     save_figure,
     scale_y,
-    shortened,
 )
 from lossdoctor.render.escape import visible
 from lossdoctor.render.series import Chart, Line, make_chart
@@ -84,7 +83,7 @@ def plot_history(
     name = title if title is not None else (history.path or history.name)
     if name:
         status = "" if diagnosis is None else f" – {words.STATUS_WORDS[diagnosis.status]}"
-        text = shortened(visible(name), int(9 * figure.get_figwidth()) - len(status)) + status
+        text = words.fitted(visible(name), int(9 * figure.get_figwidth()) - len(status)) + status
         figure.suptitle(literal(text), color=look.ink, fontsize=10.5, fontweight="bold", x=0.01, ha="left")
     figure.align_ylabels(axes)
     return figure
@@ -150,7 +149,7 @@ def _draw_line(axes: Axes, line: Line, color: str, smooth: float | None, *, dash
     factor = line.factor() if smooth is None else smooth
     few = len(line.values) <= 60
     style: Any = DASHES[1] if dashed else "solid"
-    label = literal(shortened(visible(line.name), 40))
+    label = literal(words.fitted(visible(line.name), 40))
     if line.points and not len(line.finite()):
         label += " (no finite value)"
     marker: dict[str, Any] = {"marker": "s" if dashed else "o", "markersize": 3.4} if few else {}
@@ -158,7 +157,7 @@ def _draw_line(axes: Axes, line: Line, color: str, smooth: float | None, *, dash
         axes.plot(line.steps, drawable(line.values), color=color, linewidth=0.7, alpha=0.32, zorder=2)
         axes.plot(
             line.mean_steps,
-            line.smoothed(factor, centred=True),
+            line.centred(factor),
             color=color,
             linewidth=1.9,
             linestyle=style,
@@ -184,7 +183,7 @@ def _draw_line(axes: Axes, line: Line, color: str, smooth: float | None, *, dash
 def _shade_gap(axes: Axes, train: Line, val: Line, smooth: float | None, look: Style) -> None:
     """The area between validation and training, where both are known."""
     f_train, f_val = (line.factor() if smooth is None else smooth for line in (train, val))
-    low, high = train.smoothed(f_train, centred=True), val.smoothed(f_val, centred=True)
+    low, high = train.centred(f_train), val.centred(f_val)
     fine_t, fine_v = np.isfinite(low), np.isfinite(high)
     if fine_t.sum() < 2 or fine_v.sum() < 2:
         return

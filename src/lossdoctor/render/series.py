@@ -56,13 +56,19 @@ class Line:
         """The drawn values without gaps."""
         return self.values[np.isfinite(self.values)]
 
-    def smoothed(self, factor: float, *, centred: bool = False) -> Values:
-        """The exponential moving average of ``means``, with bias correction; it starts anew after a gap.
+    def smoothed(self, factor: float) -> Values:
+        """The exponential moving average of ``means``, with bias correction; it starts anew after a gap."""
+        return _ema(self.means, np.full(len(self.means), 1 - factor))
 
-        ``centred`` averages it with the same taken backwards, which does not lag behind the curve: for pictures.
+    def centred(self, factor: float) -> Values:
+        """A moving average for pictures: forwards and backwards, so that it does not lag behind the curve.
+
+        Its window grows from the beginning of each segment, where losses fall fastest, up to what ``factor`` says.
         """
-        forward = _ema(self.means, factor)
-        return forward / 2 + _ema(self.means[::-1], factor)[::-1] / 2 if centred else forward
+        gaps = np.isnan(self.means)
+        place = np.arange(len(gaps)) - np.maximum.accumulate(np.where(gaps, np.arange(len(gaps)) + 1, 0))
+        weights = np.maximum(1 - factor, 1 / (1 + np.maximum(place, 0) / 4))
+        return _ema(self.means, weights) / 2 + _ema(self.means[::-1], weights[::-1])[::-1] / 2
 
     def factor(self) -> float:
         """How strongly to smooth by default: about a fortieth of the line, not at all when it is short."""
@@ -70,17 +76,20 @@ class Line:
         return 0.0 if n < 60 else min(0.97, 1 - 40 / n) if n > 80 else 0.4
 
 
-def _ema(values: Values, factor: float) -> Values:
+def _ema(values: Values, weights: Values) -> Values:
+    """The moving average in which each new value has the given weight; a NaN starts it anew."""
     out = np.full(len(values), np.nan)
-    total = weight = 0.0
-    for i, value in enumerate(values.tolist()):
+    total = known = 0.0
+    for i, (value, weight) in enumerate(zip(values.tolist(), weights.tolist(), strict=True)):
         if math.isnan(value):
-            total = weight = 0.0
+            total = known = 0.0
             continue
-        total = factor * total + (1 - factor) * value
-        weight = factor * weight + (1 - factor)
-        out[i] = total / weight
-    return out
+        total = (1 - weight) * total + weight * value
+        known = (1 - weight) * known + weight
+        out[i] = total / known
+    # An average lies within its values; near the largest double, rounding alone would carry it beyond.
+    fine = values[~np.isnan(values)]
+    return np.clip(out, fine.min(), fine.max()) if len(fine) else out
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,28 +297,29 @@ def _best(history: TrainingHistory, val: Line | None, train: Line | None) -> tup
     line = val if val is not None and len(val.finite()) else train
     if line is None or len(line.finite()) < 2:
         return None
-    steps, values = (
-        (line.steps, line.values) if line is val else (line.mean_steps, line.smoothed(line.factor(), centred=True))
-    )
+    steps, values = (line.steps, line.values) if line is val else (line.mean_steps, line.centred(line.factor()))
     best = np.nanargmax(values) if history.context.directions.get(line.name) == "max" else np.nanargmin(values)
     return int(steps[best]), float(values[best]), line.name
 
 
 def scale(values: Sequence[Values]) -> tuple[str, float]:
-    """Which axis shows these values: ``"log"`` beyond two decades, ``"symlog"`` when some are not positive.
+    """Which axis shows these values: ``"log"`` beyond two decades, or where a few points would flatten all others.
 
-    Returns the scale and, for symlog, the half-width of its linear middle.
+    Returns the scale and, for ``"symlog"`` (some values are not positive), the half-width of its linear middle.
 
     >>> scale([np.array([1.0, 2.0])])[0], scale([np.array([0.001, 2.0])])[0], scale([np.array([-1.0, 0.5, 1e9])])[0]
     ('linear', 'log', 'symlog')
     """
     together = np.concatenate([*values, _NO_VALUES])
-    together = together[np.isfinite(together)]
+    together = np.sort(together[np.isfinite(together)])
     if len(together) == 0:
         return "linear", 0.0
-    low, high = float(together.min()), float(together.max())
+    low, high = float(together[0]), float(together[-1])
     if low > 0:
-        return ("log", 0.0) if high / low > 100 else ("linear", 0.0)
-    size = np.abs(together[together != 0])
-    middle = float(np.sort(size)[len(size) // 2]) if len(size) else 0.0  # no median: its mean of two may overflow
-    return ("symlog", middle) if middle and float(size.max()) / middle > 100 else ("linear", 0.0)
+        # A loss falls steeply at first: on a linear axis the long rest, where the news is, would be one flat line.
+        middle = float(together[int(0.92 * (len(together) - 1))] - together[int(0.04 * (len(together) - 1))])
+        squeezed = len(together) >= 40 and high / low > 5 and middle < 0.2 * (high - low)
+        return ("log", 0.0) if high / low > 100 or squeezed else ("linear", 0.0)
+    size = np.sort(np.abs(together[together != 0]))
+    middle = float(size[len(size) // 2]) if len(size) else 0.0  # no median: its mean of two may overflow
+    return ("symlog", middle) if middle and float(size[-1]) / middle > 100 else ("linear", 0.0)

@@ -43,7 +43,8 @@ class Axis:
         if self.kind == "log":
             return math.log10(max(value, 1e-300))
         if self.kind == "symlog":
-            return math.asinh(value / self.middle)
+            ratio = value / self.middle  # may overflow to infinity
+            return math.asinh(max(-1e300, min(ratio, 1e300)))
         return value
 
     def __call__(self, value: float) -> float:
@@ -160,7 +161,7 @@ def _line(line: Line, x: Axis, y: Axis, *, dashed: bool) -> str:
                 f'<circle cx="{x(float(s)):.1f}" cy="{y(float(v)):.1f}" r="2.2" fill="{color}"/>' for s, v in places
             )
         return f'<path d="{raw}" fill="none" stroke="{color}" stroke-width="1.7"{dash}/>{dots}'
-    smooth = _path(line.mean_steps, line.smoothed(factor, centred=True), x, y)
+    smooth = _path(line.mean_steps, line.centred(factor), x, y)
     return (
         f'<path d="{raw}" fill="none" stroke="{color}" stroke-width=".7" opacity=".35"/>'
         f'<path d="{smooth}" fill="none" stroke="{color}" stroke-width="1.9"{dash}/>'

@@ -91,7 +91,7 @@ def _print_list(runs: Sequence[Diagnosis], console: Console, glyphs: Glyphs, *, 
     names = [words.title(d).removeprefix(visible(base)) or "." for d in listed]
     worst = [_worst(d) for d in listed]
     narrow = console.width < 100
-    # A file or pipe gets names in full; a terminal gets what fits, with the end of the name, which tells runs apart.
+    # A file or pipe gets names in full, a terminal what fits.
     taken = 13 + (_SPARK if not narrow else 10) + 4 + max((len(w) for w in worst), default=0) + (0 if narrow else 9)
     room = max(16, console.width - taken) if console.is_terminal else 10_000
     wide = min(room, max((len(n) for n in names), default=0))
@@ -99,7 +99,7 @@ def _print_list(runs: Sequence[Diagnosis], console: Console, glyphs: Glyphs, *, 
         line = Text(f"{glyphs.signs[d.status]} {words.SHORT_STATUS[d.status]:<10} ", STYLES[d.status])
         spark = history_spark(d.history, 10 if narrow else _SPARK, glyphs)
         line.append(f"{spark:<{10 if narrow else _SPARK}}  ", "default")
-        line.append(_tail(name, wide, glyphs).ljust(wide), "default bold" if d.alarm else "default")
+        line.append(words.fitted(name, wide, glyphs.more).ljust(wide), "default bold" if d.alarm else "default")
         line.append("" if narrow else f"  {d.history.points:>7,}", "default dim")
         line.append_text(Text("  ").append_text(finding))
         line.rstrip()
@@ -126,10 +126,6 @@ def _worst(d: Diagnosis) -> Text:
         text.append(f" @{first.onset_step:,}")
     others = sum(severity_rank(f.severity) >= 1 for f in d.findings[1:])
     return text.append(f" +{others}" if others else "", "dim")
-
-
-def _tail(name: str, room: int, glyphs: Glyphs) -> str:
-    return name if len(name) <= room else glyphs.more + name[-(room - len(glyphs.more)) :]
 
 
 def _common(runs: Sequence[Diagnosis]) -> str:

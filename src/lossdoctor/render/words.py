@@ -92,6 +92,18 @@ def plain(word: str) -> str:
     return visible(word, 200).replace("_", " ").replace("-", " ")
 
 
+def fitted(name: str, room: int, more: str = "…") -> str:
+    """A name that is too long loses its middle: folders tell runs apart at its start, numbers at its end.
+
+    >>> fitted("runs/a/b/c/metrics-07.csv", 15)
+    'runs/a/…-07.csv'
+    """
+    if len(name) <= room:
+        return name
+    head = (room - len(more) + 1) // 2
+    return name[:head] + more + name[len(name) - (room - len(more) - head) :]
+
+
 def at_step(step: int, unit: str) -> str:
     """A place on the step axis.
 

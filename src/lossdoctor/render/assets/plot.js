@@ -153,6 +153,11 @@ const LossdoctorPlot = (() => {
       yaxis4: unit,
     };
     if (state.xscale === "log") delete out.xaxis.tickformat;
+    if (state.yscale === "log") {  // within a few decades 1, 2 and 5 are labelled, beyond only the powers
+      const all = run.lines.filter((l) => !PANELS[l.role]).flatMap((l) => l.y).filter((v) => v > 0);
+      const low = all.reduce((a, b) => Math.min(a, b), Infinity), high = all.reduce((a, b) => Math.max(a, b), 0);
+      if (high / low < 1e5) Object.assign(out.yaxis, { dtick: "D2", exponentformat: "none" });
+    }
     panels.forEach((line, i) => {
       const upper = bottom - room - i * (share + room);
       out["yaxis" + (i + 2)] = { ...axis, title: { text: PANELS[line.role][0].replace(" ", "<br>"), font: { size: 11 } }, domain: [upper - share, upper], nticks: 4, type: line.scale };
