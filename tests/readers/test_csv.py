@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from lossdoctor.core.errors import BrokenFileError, ReadError
 from lossdoctor.core.history import TrainingHistory
-from lossdoctor.readers import _lines, _numbers
+from lossdoctor.readers import _csv_rows, _lines, _numbers
 from lossdoctor.readers.base import Source
 from lossdoctor.readers.csv import CsvReader
 
@@ -361,9 +361,10 @@ def _mixed(seed: int, rows: int = 300) -> str:
 @pytest.mark.parametrize("seed", range(4))
 def test_fast_and_slow_agree(engine: str, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_numbers, "fast_engine", lambda: engine)
+    monkeypatch.setattr(_numbers, "_SMALL", 0)
     monkeypatch.setattr(_lines.LineBlocks.__init__, "__defaults__", (997,))
     fast = read(_mixed(seed))
-    monkeypatch.setattr("lossdoctor.readers.csv.parse_block", lambda *_: None)
+    monkeypatch.setattr("lossdoctor.readers._csv_blocks.parse_block", lambda *_: None)
     slow = read(_mixed(seed))
     assert list(fast.curves) == list(slow.curves)
     for name in fast.curves:
@@ -386,6 +387,20 @@ def test_a_clean_block(engine: str) -> None:
     assert rows is not None
     assert rows.tolist() == [0, 2]
     assert b.tolist() == [2.5, 7.0]
+
+
+def test_clean_stretches_of_an_odd_file_go_the_fast_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "step,loss\n" + "".join(f"{i},{i}\n" for i in range(100)) + "100,x\nstep,lr,loss\n"
+    text += "".join(f"{i},0.1,{i}\n" for i in range(101, 200)) + "200,0.1,"
+    singly = []
+    fill = _csv_rows.RowReader._fill
+    monkeypatch.setattr(_csv_rows.RowReader, "_fill", lambda self, c, n: (singly.append(n), fill(self, c, n)))
+    history = read(text)
+    assert singly[:2] == [102, 103]
+    assert 3 <= len(singly) <= 66
+    assert singly[-1] == 203
+    assert points(history) == [(i, float(i)) for i in range(200) if i != 100]
+    assert len(history["lr"]) == 100
 
 
 def test_a_clean_file_takes_the_fast_way(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from lossdoctor.core.errors import NotRecognizedError, ReadError
 from lossdoctor.core.history import TrainingHistory
-from lossdoctor.readers import _lines, _numbers
+from lossdoctor.readers import _lines, _numbers, _template
 from lossdoctor.readers._template import Template
 from lossdoctor.readers.base import Source
 from lossdoctor.readers.jsonl import JsonLinesReader
@@ -219,6 +219,8 @@ def test_fast_and_slow_agree(engine: str, kind: str, monkeypatch: pytest.MonkeyP
         rows.append({"a": row, "step": i} if kind == "nested" else row)
     monkeypatch.setattr("lossdoctor.readers._template.fast_engine", lambda: engine)
     monkeypatch.setattr(_numbers, "fast_engine", lambda: engine)
+    monkeypatch.setattr(_numbers, "_SMALL", 0)
+    monkeypatch.setattr(_template, "_SMALL", 0)
     monkeypatch.setattr(_lines.LineBlocks.__init__, "__defaults__", (2000,))
     fast = read(lines(*rows))
     monkeypatch.setattr(Template, "of", classmethod(lambda *_: None))
@@ -247,6 +249,8 @@ def test_a_line_of_another_make_is_not_taken_for_the_same(
 ) -> None:
     monkeypatch.setattr("lossdoctor.readers._template.fast_engine", lambda: engine)
     monkeypatch.setattr(_numbers, "fast_engine", lambda: engine)
+    monkeypatch.setattr(_numbers, "_SMALL", 0)
+    monkeypatch.setattr(_template, "_SMALL", 0)
     history = read('{"step": 1, "loss": 5}\n' + second + "\n")
     row = json.loads(second)
     loss = row.get("loss")

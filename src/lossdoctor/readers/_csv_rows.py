@@ -54,10 +54,6 @@ class RowReader:
         """Whether a quoted cell goes on in the next block."""
         return bool(self._open)
 
-    def kept(self) -> list[str | None]:
-        """The builder's column for each cell."""
-        return list(self.columns)
-
     def in_order(self, names: Iterable[str]) -> list[str]:
         """Column names in the order of the headers; where few cells are filled, they were met in another."""
         place = {name: i for i, name in enumerate(self._names)}

@@ -7,6 +7,7 @@ separators in every line. So nothing irregular can slip through a fast parser th
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
@@ -15,6 +16,11 @@ from numpy.typing import NDArray
 
 # Digits, signs, exponents, blanks, and the letters of nan and inf; a word that is no number fails in the parser.
 _NUMERIC = b"0123456789+-.eE \t\rnaifNAItyINF"
+_STRICT = b"0123456789+-.eE \t\r"
+# Smaller blocks are not worth starting Polars for: importing it takes longer than reading them.
+_SMALL = 1 << 18
+# Shorter stretches of clean lines are not worth a parser's call.
+_LEAST_RUN = 8
 _TRAILING_BLANKS = re.compile(rb"[ \t]+(?=[,;\t\r\n])")
 
 # One column of a block: offsets of the rows that have a value (None: all), and the values.
@@ -40,6 +46,40 @@ def skeleton(data: bytes, separator: bytes = b",") -> bytes:
     return data.translate(None, _NUMERIC.replace(separator, b""))
 
 
+def strict_skeleton(data: bytes, separator: bytes = b",") -> bytes:
+    """As ``skeleton``, but the letters of nan and inf stay: what orjson can read."""
+    return data.translate(None, _STRICT.replace(separator, b""))
+
+
+def line_skeleton(columns: int, separator: bytes = b",") -> bytes:
+    """The skeleton of a clean line without its end."""
+    return separator * (columns - 1)
+
+
+def clean_runs(skeletons: list[bytes], clean: bytes, start: int, stop: int) -> Iterator[tuple[int, int, bool]]:
+    """Stretches of lines that are all clean or all not, in order; clean ones too short to matter count as not.
+
+    >>> list(clean_runs([b","] * 9 + [b"x", b",", b"x"], b",", 0, 12))
+    [(0, 9, True), (9, 12, False)]
+    """
+    at = odd = start
+    while at < stop:
+        if skeletons[at] != clean:
+            at += 1
+            continue
+        end = at
+        while end < stop and skeletons[end] == clean:
+            end += 1
+        if end - at >= _LEAST_RUN:
+            if odd < at:
+                yield odd, at, False
+            yield at, end, True
+            odd = end
+        at = end
+    if odd < stop:
+        yield odd, stop, False
+
+
 def parse_block(data: bytes, columns: int, separator: bytes = b",", engine: str | None = None) -> list[Piece] | None:
     """The columns of a block of whole lines, or None when it is not clean.
 
@@ -56,7 +96,7 @@ def parse_block(data: bytes, columns: int, separator: bytes = b",", engine: str 
         return None  # a blank line is no row, an empty cell is: only the slow way tells them apart
     if b" " in data and (b" " + separator in data or b" \n" in data or b" \r" in data):
         data = _TRAILING_BLANKS.sub(b"", data)
-    if (engine or fast_engine()) == "polars":
+    if (engine or (fast_engine() if len(data) > _SMALL else "orjson")) == "polars":
         return _with_polars(data, columns, separator)
     return _with_orjson(data, columns, separator, rows)
 

@@ -8,15 +8,16 @@ and what is left when marks and braces are deleted is a table with commas betwee
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
-from lossdoctor.readers._numbers import Piece, fast_engine, parse_block, skeleton
+from lossdoctor.readers._numbers import Piece, clean_runs, fast_engine, parse_block, skeleton, strict_skeleton
 from lossdoctor.readers._table import TableBuilder
 
+_SMALL = 1 << 18
 _KEY = re.compile(rb'"[^"\\\x00-\x1f\x80-\xff]*"\s*:')
 # Bytes that stand in no JSON text: control characters, and those that begin no UTF-8 letter in these lines.
 _MARKS = bytes([*range(1, 9), *range(14, 32), *range(0x80, 0x100)])
@@ -49,6 +50,20 @@ class Template:
         template = cls(keys, names, b"", first.lstrip()[:20])
         template.line = skeleton(template._marked(first)) + b"\n"
         return template if template.line.count(b",") == len(names) - 1 else None
+
+    def runs(self, data: bytes) -> Iterator[tuple[int, int, list[Piece] | None]]:
+        """Stretches of lines: those of this make with their columns, the others with None."""
+        marked = self._marked(data)
+        bare = strict_skeleton(marked).split(b"\n")
+        lines: list[bytes] = []
+        for start, stop, clean in clean_runs(bare, self.line[:-1], 0, data.count(b"\n")):
+            pieces = None
+            if clean:
+                lines = lines or marked.split(b"\n")
+                table = b"\n".join(lines[start:stop]) + b"\n"
+                table = table.translate(None, _MARKS[: len(self.keys)] + b"{}")
+                pieces = parse_block(table, len(self.names), engine="orjson")
+            yield start, stop, pieces
 
     def _with_marks(self, data: bytes, rows: int) -> list[Piece] | None:
         marked = self._marked(data)
@@ -87,7 +102,8 @@ class Template:
         if not data.endswith(b"\n"):
             return None
         rows = data.count(b"\n")
-        pieces = self._with_polars(data, rows) or self._with_marks(data, rows)
+        pieces = self._with_polars(data, rows) if len(data) > _SMALL else None
+        pieces = pieces or self._with_marks(data, rows)
         if pieces is None:
             return None
         builder.block(list(self.names), pieces, rows)

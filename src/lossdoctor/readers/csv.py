@@ -7,12 +7,12 @@ from typing import ClassVar
 
 from lossdoctor.core.history import TrainingHistory
 from lossdoctor.readers._context import context_from, flat_yaml
-from lossdoctor.readers._csv_dialect import Dialect, dialect_of, name_prefix, score
+from lossdoctor.readers._csv_blocks import BlockAdder
+from lossdoctor.readers._csv_dialect import dialect_of, name_prefix, score
 from lossdoctor.readers._csv_exports import by_run, holes, named_by_file
 from lossdoctor.readers._csv_rows import RowReader
 from lossdoctor.readers._histories import histories
 from lossdoctor.readers._lines import LineBlocks, plain
-from lossdoctor.readers._numbers import parse_block
 from lossdoctor.readers._table import TableBuilder
 from lossdoctor.readers.base import Reader, Source
 
@@ -35,17 +35,10 @@ class CsvReader(Reader):
         dialect = dialect_of(plain(source.head))
         builder = TableBuilder()
         reader = RowReader(builder, dialect)
+        adder = BlockAdder(builder, reader, dialect)
         blocks = LineBlocks(source)
         for block in blocks:
-            data, line = block.data, block.line
-            if not reader.started:
-                used = reader.start(data)
-                line += data[:used].count(b"\n")
-                data = data[used:]
-            if not data:
-                continue
-            if reader.waiting or not _fast(builder, reader, dialect, data):
-                reader.rows(data, line, block.byte, block.last)
+            adder.add(block.data, block.line, block.byte, block.last)
         reader.close()
         notes = [*reader.notes(), *blocks.notes]
         table = builder.finish()
@@ -102,14 +95,3 @@ def _prefixed(history: TrainingHistory, prefix: str) -> TrainingHistory:
         step_unit=history.step_unit,
         notes=history.notes,
     )
-
-
-def _fast(builder: TableBuilder, reader: RowReader, dialect: Dialect, data: bytes) -> bool:
-    """Whether the block was clean and went in at once."""
-    if dialect.separator is None or not data.endswith(b"\n"):
-        return False
-    pieces = parse_block(data, len(reader.columns), dialect.separator)
-    if pieces is None:
-        return False
-    builder.block(reader.kept(), pieces, data.count(b"\n"))
-    return True

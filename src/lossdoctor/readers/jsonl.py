@@ -86,7 +86,19 @@ class _Reading:
             self.objects += count
             return
         lines = data.split(b"\n")
-        for at, (line, row) in enumerate(self._parsed(lines)):
+        done = 0
+        template = self._template
+        for start, stop, pieces in template.runs(data) if template is not None else ():
+            done = stop
+            if pieces is None or template is None:
+                self._singly(block, lines, start, stop)
+            else:
+                self.builder.block(list(template.names), pieces, stop - start)
+                self.objects += stop - start
+        self._singly(block, lines, done, len(lines))
+
+    def _singly(self, block: Block, lines: list[bytes], start: int, stop: int) -> None:
+        for at, (line, row) in enumerate(self._parsed(lines[start:stop]), start):
             if isinstance(row, dict):
                 self.objects += 1
                 self.rows.add(row)
