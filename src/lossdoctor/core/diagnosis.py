@@ -80,6 +80,9 @@ class Diagnosis:
     def __contains__(self, key: object) -> bool:
         return key in ("status", "issues", "recommendations")
 
+    def __iter__(self) -> Iterator[str]:
+        return self.keys()
+
     def keys(self) -> Iterator[str]:
         """The seeds' keys."""
         return iter(("status", "issues", "recommendations"))

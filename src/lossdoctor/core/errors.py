@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class LossdoctorError(Exception):
     """Base of every error that lossdoctor raises on purpose."""
@@ -27,6 +29,10 @@ class ReadError(LossdoctorError):
         self.where = where
         self.hint = hint
         super().__init__(path, problem, where, hint)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """So that an error comes back whole from a worker process: exceptions are rebuilt from ``args`` otherwise."""
+        return _rebuild, (type(self), dict(self.__dict__))
 
     @property
     def message(self) -> str:
@@ -58,3 +64,10 @@ class MissingDependencyError(ReadError):
 
 class BrokenFileError(ReadError):
     """The format is recognised, but the file is broken at ``where``."""
+
+
+def _rebuild(kind: type[ReadError], state: dict[str, Any]) -> ReadError:
+    error = kind.__new__(kind)
+    error.__dict__.update(state)
+    error.args = (state["path"], state["problem"], state["where"], state["hint"])
+    return error

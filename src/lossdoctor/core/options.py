@@ -23,9 +23,8 @@ class Option:
     def check(self, code: str, value: Any) -> float:
         """The value as a float; raises UsageError when it is no number or out of range."""
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not self.low <= value <= self.high:
-            raise UsageError(
-                f"option {code}.{self.name} must be a number from {self.low:g} to {self.high:g} ({self.unit}), got {value!r}"
-            )
+            allowed = f"a number from {self.low:g} to {self.high:g} ({self.unit})"
+            raise UsageError(f"option {code}.{self.name} must be {allowed}, got {value!r}")
         return float(value)
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from lossdoctor.readers.base import Source
+from lossdoctor.readers.base import Source, is_damage
 
 _STEP = 1 << 16
 
@@ -42,12 +41,8 @@ def _decompressed(stream: BinaryIO, notes: list[str]) -> Iterator[bytes]:
     while True:
         try:
             part = stream.read1(_STEP)  # type: ignore[attr-defined]
-        except (OSError, EOFError, ValueError, zlib.error) as error:
-            notes.append(_note(done, error))
-            return
         except Exception as error:
-            # zstandard's own error, whose class cannot be named without importing the package
-            if type(error).__module__.partition(".")[0] not in ("zstd", "zstandard"):
+            if not is_damage(error):
                 raise
             notes.append(_note(done, error))
             return

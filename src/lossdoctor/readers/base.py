@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 import gzip
 import io
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, ClassVar
@@ -13,6 +14,7 @@ from lossdoctor.core.errors import BrokenFileError, MissingDependencyError, Read
 from lossdoctor.core.history import TrainingHistory
 
 PROBE_BYTES = 64 * 1024
+MAX_BYTES = 1 << 30
 _GZIP = b"\x1f\x8b"
 _ZSTD = b"\x28\xb5\x2f\xfd"
 
@@ -84,7 +86,9 @@ class Source:
             with self.open() as stream:
                 try:
                     self._head = stream.read(PROBE_BYTES)
-                except (OSError, EOFError, ValueError) as error:
+                except Exception as error:
+                    if not is_damage(error):
+                        raise
                     raise BrokenFileError(
                         self.path,
                         f"the compressed data is damaged ({error})",
@@ -97,17 +101,37 @@ class Source:
         """The whole content, decompressed. A compressed stream that is cut off gives what could be read."""
         if self.data is not None and not self.compressed:
             return self.data
+        parts: list[bytes] = []
+        held = 0
         with self.open() as stream:
-            chunks = []
             try:
-                while chunk := stream.read(1 << 22):
-                    chunks.append(chunk)
-            except (EOFError, OSError, ValueError):
-                if not chunks:
+                while part := stream.read1(1 << 16):  # type: ignore[attr-defined]
+                    parts.append(part)
+                    held += len(part)
+                    if held > MAX_BYTES:
+                        raise BrokenFileError(
+                            self.path,
+                            f"larger than {MAX_BYTES >> 20:,} MiB decompressed, which this format needs in memory",
+                            where=f"byte {MAX_BYTES:,}",
+                            hint="log to a format that is read in pieces (TensorBoard, CSV, JSON lines)",
+                        )
+            except Exception as error:
+                if not is_damage(error):
+                    raise
+                if not parts:
                     raise BrokenFileError(
                         self.path, "the compressed data is damaged", where="byte 0", hint="copy the file again"
                     ) from None
-        return b"".join(chunks)
+        return b"".join(parts)
+
+
+def is_damage(error: Exception) -> bool:
+    """Whether an error says that compressed data is damaged or cut off.
+
+    Zstandard's own error class cannot be named without importing the package.
+    """
+    known = isinstance(error, (OSError, EOFError, ValueError, zlib.error)) and not isinstance(error, ReadError)
+    return known or type(error).__module__.partition(".")[0] in ("zstd", "zstandard")
 
 
 def _open_zstd(path: str, raw: BinaryIO) -> BinaryIO:
@@ -115,7 +139,7 @@ def _open_zstd(path: str, raw: BinaryIO) -> BinaryIO:
         import zstandard
     except ImportError:
         raise MissingDependencyError(path, "Zstandard-compressed", "zstandard", "fast") from None
-    return zstandard.ZstdDecompressor().stream_reader(raw)  # type: ignore[no-any-return]
+    return zstandard.ZstdDecompressor().stream_reader(raw)
 
 
 class Reader(abc.ABC):
@@ -151,6 +175,7 @@ class Reader(abc.ABC):
 
     def claims(self, folder: Path, names: frozenset[str]) -> bool:
         """Whether a whole folder is one log of this format (MLflow's file store, say)."""
+        del folder, names
         return False
 
     def read_folder(self, folder: Path, shown: str) -> list[TrainingHistory]:

@@ -17,7 +17,9 @@ def event_files(pieces: Pieces) -> Pieces:
 def _join_events(group: Pieces) -> Pieces:
     filled = [p for p in group if p.size]
     if len(filled) < 2:
-        return filled or group[:1]
+        kept = filled or group[:1]
+        _take_over(kept[0], [p for p in group if p is not kept[0] and not p.size])
+        return kept
     filled.sort(key=lambda p: (_first_time(p), p.file))
     runs: list[Pieces] = []
     for piece in filled:
@@ -40,9 +42,18 @@ def _join_events(group: Pieces) -> Pieces:
             )
             for other in run[1:]:
                 absorb(joined, other)
+                joined.history.events.extend(other.history.events)
             joined.level = len(joined.parts) - 1
         out.append(joined)
+    _take_over(out[0], [p for p in group if not p.size])
     return out
+
+
+def _take_over(piece: Piece, empty: Pieces) -> None:
+    """What event files without scalars know besides: torch's writer puts the hyperparameters into one of their own."""
+    for other in empty:
+        absorb(piece, other)
+        piece.history.events.extend(other.history.events)
 
 
 def _first_time(piece: Piece) -> float:

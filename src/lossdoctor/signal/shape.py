@@ -85,6 +85,58 @@ def turn(reading: Reading) -> Turn | None:
     )
 
 
+FEW = 24  # with fewer bins second differences tell too little of the noise
+
+
+@once
+def clear_rise(reading: Reading) -> Turn | None:
+    """The rise after the lowest value of a curve of few values, where it is clear without knowing the noise; else None.
+
+    With a handful of evaluations no noise can be estimated. What can be seen: every value after the lowest stands above
+    it, most of the rise is still there at the end, and the rise is larger than any setback before the lowest value (or,
+    where the lowest is the first or the second, several times what the values after it scatter about their trend).
+    """
+    k, y = len(reading), reading.y
+    if not 5 <= k < FEW:
+        return None
+    low = int(np.argmin(y))
+    before, after = y[: low + 1], y[low + 1 :]
+    if len(after) < 2:
+        return None
+    best = float(y[low])
+    end = median(after[-2:]) if len(after) > 3 else float(after[-1])
+    rise, stands = end - best, float(after.min()) - best
+    setback = float(np.max(before - np.minimum.accumulate(before)))
+    if len(before) < 3:
+        line = median_slope(after) * np.arange(len(after))
+        rest = after - line
+        scatter = float(np.max(np.abs(rest - median(rest))))
+        setback = max(setback, 2.0 * scatter) if len(after) > 2 else rise
+    trend = kendall_z(y[low:])
+    going_on = bool(np.all(np.diff(y[low:]) > 0)) or trend > 1.9 or stands > 0.6 * rise
+    late_peak = float(after[len(after) // 2 :].max()) - best
+    if stands <= 0 or rise < 1.5 * setback or not going_on or rise < 0.6 * late_peak:
+        return None
+    drop = float(y[0]) - best
+    step = int(reading.steps[low])
+    last = int(reading.steps[-1])
+    return Turn(
+        best=Level(best, setback, step, step, 1),
+        end=Level(end, setback, last, last, 1),
+        onset_step=step,
+        rise=rise,
+        relative=rise / abs(best) if reading.positive else float("nan"),
+        share=rise / drop if drop > 0 else float("inf"),
+        z=rise / setback if setback > 0 else float("inf"),
+        trend_z=trend,
+        kept=min(rise / late_peak, 1.0),
+        kept_of_all=min(rise / (float(after.max()) - best), 1.0),
+        late_z=kendall_z(after[len(after) // 2 :]),
+        after=len(after) / k,
+        bins_after=len(after),
+    )
+
+
 def kendall_z(y: Floats) -> float:
     """Mann-Kendall trend z-score of up to a few hundred values; 0 with fewer than three.
 

@@ -12,7 +12,7 @@ from lossdoctor.core.options import Option
 from lossdoctor.rules.base import Case, Rule
 from lossdoctor.rules.stability.loss_divergence import has_turned
 from lossdoctor.signal.reading import Reading, median
-from lossdoctor.signal.shape import Turn, kendall_z, turn
+from lossdoctor.signal.shape import Turn, clear_rise, kendall_z, turn
 
 
 class Overfitting(Rule):
@@ -55,8 +55,8 @@ class Overfitting(Rule):
         if val is None or metric is None or len(val) < 5:
             yield self.abstain()
             return
-        t = turn(val)
-        if t is None or not self._rises(case, val, t):
+        t = self._rise(case, val)
+        if t is None:
             return
         follows = _training_after(train, t.onset_step)
         if follows == "rises" or (
@@ -65,21 +65,23 @@ class Overfitting(Rule):
             return
         yield self._describe(case, metric, val, t, follows)
 
-    def _rises(self, case: Case, val: Reading, t: Turn) -> bool:
-        effect = t.relative >= case.option(self, "relative") if val.positive else t.share >= case.option(self, "share")
-        if not effect or t.rise <= 0:
-            return False
-        if t.bins_after >= 4:
-            return has_turned(t, case.option(self, "z"), case.option(self, "kept"))
-        if t.bins_after < 2:
-            return False
-        # Two or three evaluations cannot show their noise: all must lie above the best and rise, by more than any
-        # earlier setback.
-        after = val.y[val.best_index :]
-        setback = float(np.max(np.diff(val.y[: val.best_index + 1]), initial=0.0))
-        rising = bool(np.all(np.diff(after) > 0.01 * abs(t.best.value)))
-        large = t.relative > 0.08 if val.positive else t.share > 0.2
-        return rising and large and float(after[-1] - after[0]) > 1.5 * setback
+    def _rise(self, case: Case, val: Reading) -> Turn | None:
+        """The rise of the validation loss, where it is beyond doubt and large enough to matter."""
+        t = turn(val)
+        beyond_noise = (
+            t is not None and t.bins_after >= 4 and has_turned(t, case.option(self, "z"), case.option(self, "kept"))
+        )
+        if t is not None and beyond_noise and self._matters(case, val, t, 1.0):
+            return t
+        few = clear_rise(val)
+        if few is not None and self._matters(case, val, few, 1.0 if few.bins_after >= 4 else 1.6):
+            return few
+        return None
+
+    def _matters(self, case: Case, val: Reading, t: Turn, factor: float) -> bool:
+        if val.positive:
+            return t.relative >= factor * case.option(self, "relative")
+        return t.share >= factor * case.option(self, "share")
 
     def _describe(self, case: Case, metric: str, val: Reading, t: Turn, follows: str) -> Finding:
         rise = f"up {percent(t.relative)}" if val.positive else f"up by {short(t.rise)}"

@@ -9,7 +9,7 @@ from lossdoctor.core.numbers import percent, short, sureness
 from lossdoctor.core.options import Option
 from lossdoctor.rules.base import Case, Rule
 from lossdoctor.signal.reading import Reading
-from lossdoctor.signal.shape import Turn, turn
+from lossdoctor.signal.shape import Turn, clear_rise, turn
 
 
 class LossDivergence(Rule):
@@ -54,13 +54,20 @@ class LossDivergence(Rule):
             yield self.abstain()
             return
         metric, reading = primary
-        measured = turn(reading)
+        measured = self._measured(case, reading)
         only_validation = case.roles.primary("train_loss") is None
         if measured is not None and self._diverged(case, reading, measured):
             strong = is_blow_up(reading, measured)
             if strong or not only_validation:
                 yield self._describe(case, metric, reading, measured, strong)
         yield from self._auxiliary(case, reading)
+
+    def _measured(self, case: Case, reading: Reading) -> Turn | None:
+        t, few = turn(reading), clear_rise(reading)
+        sure = few is not None and len(reading) >= 8 and few.relative >= 2.5 * case.option(self, "relative")
+        if sure and (t is None or not self._diverged(case, reading, t)):
+            return few
+        return t
 
     def _diverged(self, case: Case, reading: Reading, t: Turn) -> bool:
         kept = case.option(self, "kept")

@@ -39,7 +39,7 @@ class Oscillation(Rule):
     name = "oscillation"
     severity = "warning"
     per_segment = True
-    needs = "a loss with at least 16 points"
+    needs = "a loss with at least 24 points"
     options = (
         Option("relative", 0.2, "amplitude of the swings over the level", "share", 0.01, 10),
         Option("share", 0.15, "amplitude over what was learned", "share", 0.01, 10),
@@ -52,7 +52,7 @@ class Oscillation(Rule):
         for role in ("train_loss", "val_loss"):
             reading = case.reading(role)
             metric = case.roles.primary(role)
-            if reading is None or metric is None or len(reading) < 16:
+            if reading is None or metric is None or len(reading) < 24:
                 continue
             judged = True
             s = swings(reading)
