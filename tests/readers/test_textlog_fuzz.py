@@ -19,23 +19,26 @@ HEADS = [path.read_bytes()[:6_000] for path in FILES]
 QUICK = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 
 words = st.sampled_from(
-    "loss step epoch val Test: Epoch [ ] ( ) { } | : = / 100%| - nan inf 1 2.5 1e9 -3 1,234 99999999999999999999 1e400".split()
-    + [
-        "\t",
-        "\r",
-        "\x08",
-        "\x1b[0m",
-        "  ",
-        "10/100",
-        "[3][4/5]",
-        "it/s",
-        "lr",
-        "'loss':",
-        '"step":',
-        "acc",
-        "----  ----",
+    [
+        *"loss step epoch val Test: Epoch [ ] ( ) { } | : = / 100%| - nan inf 1 2.5 1e9 -3 1,234 99999999999999999999".split(),
+        *(
+            "1e400",
+            "\t",
+            "\r",
+            "\x08",
+            "\x1b[0m",
+            "  ",
+            "10/100",
+            "[3][4/5]",
+            "it/s",
+            "lr",
+            "'loss':",
+            '"step":',
+            "acc",
+        ),
+        *("----  ----", "rank0", "0:10:00", "2024-01-01 10:00:00", "->", "Epoch 1/3", "| loss | 0.1 |", "Validation:"),
+        *("epoch  train_loss  val_loss", "loss at step", "1/2 [==>..] - loss: 2", "tensor(", "8 - loss"),
     ]
-    + ["rank0", "0:10:00", "2024-01-01 10:00:00", "->", "Epoch 1/3", "| loss | 0.1 |", "epoch  train_loss  val_loss"]
 )
 texts = st.lists(st.lists(words, max_size=12).map(" ".join), max_size=30).map("\n".join)
 

@@ -51,7 +51,7 @@ def histories_of(scan: Scan, source: Source, notes: list[str]) -> list[TrainingH
     fillers = np.array(scan.fillers, dtype=np.int64)
     axis = assign(blocks, fillers)
     curves = build([b for b in blocks if len(b) and b.steps is not None], scan.sections, counted=axis.unit != "row")
-    if source.name.lower().endswith(_SOURCES) and max((len(c) for c in curves.values()), default=0) < LEAST_IN_SOURCE:
+    if source.name.lower().endswith(_SOURCES) and not any(map(_is_plain, curves.items())):
         curves = {}  # examples in documentation and source code, not a log
     if not curves:
         curves = _numbers_only(scan, source, axis)
@@ -70,6 +70,12 @@ def histories_of(scan: Scan, source: Source, notes: list[str]) -> list[TrainingH
             events=scan.events,
         )
     ]
+
+
+def _is_plain(item: tuple[str, Curve]) -> bool:
+    """Whether a curve in a file of code or prose is long enough and plainly named, so that it must be a pasted log."""
+    name, curve = item
+    return len(curve) >= LEAST_IN_SOURCE and ("loss" in name.lower() or kind_of(name) == "accuracy")
 
 
 def _numbers_only(scan: Scan, source: Source, axis: Axis) -> dict[str, Curve]:

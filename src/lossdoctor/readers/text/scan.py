@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from array import array
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,7 +38,10 @@ _GROUP = re.compile(r"^\s*[|│]\s*([\w.-]+/)\s*[|│]\s*[|│]\s*$")
 
 @dataclass(slots=True)
 class _Plan:
-    rows: Rows
+    """What to do with a line of numbers: which of them to put where."""
+
+    extend: Callable[[list[float]], None]
+    append: Callable[[int], None]
     slots: tuple[int, ...]
 
 
@@ -69,7 +72,7 @@ class Scan:
 
     def feed(self, number: int, lines: Iterable[str]) -> None:
         """Read a batch of lines, the first of which is line ``number`` of the file."""
-        plans = self._plans
+        plans, cut = self._plans, split
         order = self.lines
         self._number = number - 1
         for text in lines:
@@ -81,7 +84,7 @@ class Scan:
                 line = raw
                 while "  " in line:
                     line = line.replace("  ", " ")
-                parts = split(line)
+                parts = cut(line)
                 shape = hash("\0".join(parts[::2]))
                 try:
                     plan = plans[shape]
@@ -90,12 +93,11 @@ class Scan:
                 if plan is None:
                     continue
                 if plan.__class__ is _Plan:
-                    rows = plan.rows
                     try:
-                        rows.values.extend([float(parts[j]) for j in plan.slots])
+                        plan.extend([float(parts[j]) for j in plan.slots])
                     except ValueError:
-                        rows.values.extend([to_float(parts[j]) for j in plan.slots])
-                    rows.order.append(order)
+                        plan.extend([to_float(parts[j]) for j in plan.slots])
+                    plan.append(order)
                 else:
                     plan(order, raw, parts)
         self.lines = order
@@ -153,7 +155,7 @@ class Scan:
             if len(self.rows) >= MAX_LAYOUTS:
                 return None
             rows = self.rows[layout] = Rows(layout)
-        return _Plan(rows, fields.slots)
+        return _Plan(rows.values.extend, rows.order.append, fields.slots)
 
     def _plan_text(self, raw: str) -> Any:
         """A line without numbers may open a table or a section, or draw a ruler."""
