@@ -105,6 +105,10 @@ def test_files(tmp_path: Path, suffix: str, magic: bytes) -> None:
         assert len(again) == len(first)
 
 
+def test_a_name_that_the_font_lacks_makes_no_noise(tmp_path: Path) -> None:
+    save_picture(TrainingHistory({"損失 loss": (range(9), range(9))}, path="実行.csv"), tmp_path / "a.png", dpi=40)
+
+
 def test_default_resolution_is_300_dpi(tmp_path: Path) -> None:
     from PIL import Image
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,7 +31,9 @@ def save_figure(figure: Figure, path: str | Path, *, dpi: int = 300) -> Path:
     metadata: dict[str, Any] = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[kind]
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(target, dpi=dpi, format=kind, metadata=metadata, facecolor=figure.get_facecolor())
+        with warnings.catch_warnings():  # a name in a script that the font lacks is drawn as boxes, which is no news
+            warnings.filterwarnings("ignore", "Glyph .* missing")
+            figure.savefig(target, dpi=dpi, format=kind, metadata=metadata, facecolor=figure.get_facecolor())
     except OSError as error:
         raise UsageError(f"cannot write {target}: {error.strerror or error}; choose another place") from None
     return target

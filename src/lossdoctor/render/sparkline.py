@@ -16,7 +16,7 @@ def sparkline(values: Values, width: int = 16, glyphs: Glyphs = UNICODE) -> str:
     """The curve in ``width`` characters of eight heights; a stretch with a NaN or Inf is marked by a cross.
 
     >>> sparkline(np.array([8.0, 7, 6, 5, 4, 3, 2, float("nan")]), 8)
-    '█▇▆▅▄▂▁×'
+    '█▇▆▅▃▂▁×'
     """
     n = len(values)
     if n == 0 or width < 1:
