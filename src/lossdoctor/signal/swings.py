@@ -94,7 +94,8 @@ class Excursion:
         step: of the first bin that jumped.
         height: peak above the level before.
         score: height in robust units of the noise.
-        share: height over the drop from the start to the level before.
+        share: height over the drop from the start to the level before; of a loss that had fallen more than a
+            thousandfold the same in decades, where that is more.
         bins: its length in bins until the level before was reached again, or the end of the curve.
         recovered: whether the level before was reached again.
     """
@@ -132,16 +133,23 @@ def excursions(reading: Reading, least_score: float = 6.0) -> list[Excursion]:
         back = np.flatnonzero(y[i:] <= before + 2 * local)
         stop = i + int(back[0]) if len(back) else k
         height = float(y[i:stop].max()) - before
-        drop = float(start - before)
         found.append(
             Excursion(
                 step=int(reading.steps[i]),
                 height=height,
                 score=height / local,
-                share=_ratio(height, max(drop, 0.0)),
+                share=_undone(float(start), before, height, reading.positive),
                 bins=stop - i,
                 recovered=len(back) > 0,
             )
         )
         i = stop + 1
     return found
+
+
+def _undone(start: float, before: float, height: float, positive: bool) -> float:
+    drop = start - before
+    linear = _ratio(height, max(drop, 0.0))
+    if not positive or before <= 0 or start < 1000 * before:
+        return linear
+    return max(linear, float(np.log((before + height) / before) / np.log(start / before)))
