@@ -25,9 +25,9 @@ def _megatron(s: int, loss: float) -> str:
 
 def _olmo(s: int, loss: float) -> str:
     return (
-        f"2024-02-01 10:{s // 60 % 60:02d}:{s % 60:02d}.787\thost-3:0\tolmo.train:990\tINFO\t[step={s}/100000,epoch=0]\n"
+        f"2024-02-01 10:{s // 60 % 60:02d}:{s % 60:02d}.787\thost-3:0\ttrain:990\tINFO\t[step={s}/100000,epoch=0]\n"
         f"    optim/total_grad_norm={loss:.4f}\n    train/CrossEntropyLoss={loss:.3f}\n    train/Perplexity={s:,}\n"
-        f"    throughput/device/tokens_per_second=56,062\n    System/Peak GPU Memory (MB)=114,391\n"
+        f"    throughput/device/tokens_per_second=56,062\n    System/Peak GPU Memory (MB)=91\n"
     )
 
 
