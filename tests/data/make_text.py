@@ -377,17 +377,6 @@ def timm() -> Iterator[str]:
         yield f"*** Best metric: {40 + epoch}.0 (epoch {epoch})"
 
 
-@style
-def pytorch_mnist() -> Iterator[str]:
-    for epoch in (1, 2, 3):
-        for i in range(0, 60000, 6400):
-            s = (epoch - 1) * 10 + i // 6400
-            yield f"Train Epoch: {epoch} [{i}/60000 ({100 * i // 60000}%)]\tLoss: {loss(s):.6f}"
-        yield ""
-        yield f"Test set: Average loss: {val(epoch * 10):.4f}, Accuracy: {9000 + epoch * 100}/10000 ({90 + epoch}%)"
-        yield ""
-
-
 def main() -> None:
     """Write every style of this module and of its continuation."""
     import make_text_more

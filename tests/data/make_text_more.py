@@ -308,6 +308,11 @@ def rich_bar() -> Iterator[str]:
 
 
 @style
-def utf16() -> Iterator[str]:
-    for s in range(20):
-        yield f"step {s} loss {loss(s):.4f}"
+def pytorch_mnist() -> Iterator[str]:
+    for epoch in (1, 2, 3):
+        for i in range(0, 60000, 6400):
+            s = (epoch - 1) * 10 + i // 6400
+            yield f"Train Epoch: {epoch} [{i}/60000 ({100 * i // 60000}%)]\tLoss: {loss(s):.6f}"
+        yield ""
+        yield f"Test set: Average loss: {val(epoch * 10):.4f}, Accuracy: {9000 + epoch * 100}/10000 ({90 + epoch}%)"
+        yield ""
