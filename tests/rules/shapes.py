@@ -198,7 +198,7 @@ def flat(rng: np.random.Generator) -> Curves:
     n = int(rng.integers(10, 1500))
     level = _scale(rng)
     s = _steps(n, int(rng.choice([1, 10])))
-    loss = level * np.exp(rng.normal(0, rng.uniform(0.002, 0.08), n))
+    loss = level * np.exp(rng.normal(0, rng.uniform(0.002, 0.06), n))
     out: Curves = {"loss": (s, loss)}
     if rng.random() < 0.5 and n < 200:
         out["val_loss"] = (s, level * 1.1 * np.exp(rng.normal(0, 0.003, n)))

@@ -24,8 +24,10 @@ class FlatLine(Rule):
     The model learns nothing: something is detached, frozen, saturated, or the learning rate is far off.
 
     ## When it is wrong
-    A run continued from a trained checkpoint starts low and stays level. It is left alone when the log shows so:
-    its steps start late, or the accuracy is high from the start.
+    A run continued from a trained checkpoint starts low and stays level. It is left alone when the log shows so: its
+    steps start late, or the accuracy is high from the start. A trained model's batches also differ far more from
+    one another, against their mean, than those of a model that guesses: a flat loss with strong noise is only told
+    as information.
 
     ## What to try
     Look at the gradient norm: zero means detached or frozen parameters or a missing optimizer step. Then overfit
@@ -41,6 +43,7 @@ class FlatLine(Rule):
     severity = "warning"
     needs = "a loss with at least 6 points"
     options = (
+        Option("noisy", 0.08, "noise of points over the level from which it is only information", "share", 0, 5),
         Option(
             "hidden",
             0.12,
@@ -141,12 +144,14 @@ class FlatLine(Rule):
         )
         norms = case.reading("grad_norm")
         dead = norms is not None and len(norms) >= 3 and float(norms.summary.max_value) == 0.0
+        noisy = reading.positive and reading.raw_sigma > case.option(self, "noisy") * abs(reading.end.value)
         confidence = 0.9 if abs(whole.z) < 2 and len(reading) >= 30 else 0.75
         return self.finding(
             case,
             metric=metric,
+            severity="info" if noisy and not dead else self.severity,
             summary=summary,
-            confidence=0.97 if dead else confidence,
+            confidence=0.97 if dead else 0.5 if noisy else confidence,
             onset_step=int(reading.steps[0]),
             evidence={
                 "start": reading.start.value,
