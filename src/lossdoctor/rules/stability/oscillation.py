@@ -56,7 +56,8 @@ class Oscillation(Rule):
                 continue
             judged = True
             s = swings(reading)
-            if s is not None and self._oscillates(case, reading, s, averaged=role == "val_loss" or case.epoch_averaged):
+            averaged = role == "val_loss" or (case.epoch_averaged and not _calm_validation(case, s))
+            if s is not None and self._oscillates(case, reading, s, averaged):
                 yield self._describe(case, metric, reading, s)
                 return
         if not judged:
@@ -117,3 +118,10 @@ _CAUSES = (
     Cause("validation-too-small", 0.1, "compare_splits"),
     Cause("bad-data", 0.05, "check_data"),
 )
+
+
+def _calm_validation(case: Case, train: Swings | None) -> bool:
+    """Whether validation hardly swings where training does: then training logs single batches, not averages."""
+    val = case.reading("val_loss")
+    theirs = swings(val) if val is not None else None
+    return train is not None and theirs is not None and theirs.relative < 0.3 * train.relative
