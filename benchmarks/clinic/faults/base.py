@@ -24,6 +24,7 @@ class Fault(abc.ABC):
     Attributes:
         name: as in the index of the corpus.
         codes: findings of which any one is a right answer.
+        own_code: the finding made for this very fault, where there is one in the catalogue.
         alarm: whether a visible case deserves a status of warning or critical; else a remark is enough.
         kinds: the kinds of tasks it applies to; empty for all.
         spoils_validation: the logged validation data is not to be trusted, only the hidden test data.
@@ -33,6 +34,7 @@ class Fault(abc.ABC):
 
     name: ClassVar[str]
     codes: ClassVar[frozenset[str]]
+    own_code: ClassVar[str] = ""
     alarm: ClassVar[bool] = True
     kinds: ClassVar[tuple[str, ...]] = ()
     spoils_validation: ClassVar[bool] = False

@@ -151,6 +151,7 @@ class Unshuffled(Fault):
 
     name = "unshuffled"
     codes = codes("104 401 103 204 302 303 305 102 301")
+    own_code = "LD401"
     kinds = _LABELLED
 
     def configure(self, config: Config, rng: Generator) -> Config:
@@ -217,6 +218,7 @@ class ValidationShift(Fault):
 
     name = "val_shift"
     codes = codes("303 301 304 306 307")
+    own_code = "LD303"
     spoils_validation = True
     needs_validation = True
 

@@ -47,6 +47,7 @@ class ResumeWithoutState(Fault):
 
     name = "resume_no_state"
     codes = codes("109 103 402 404 102")
+    own_code = "LD109"
     alarm = False
 
     def configure(self, config: Config, rng: Generator) -> Config:

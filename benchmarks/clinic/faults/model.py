@@ -65,6 +65,7 @@ class Vanishing(Fault):
 
     name = "vanishing_gradients"
     codes = codes("106 201 202 204 302 209 203")
+    own_code = "LD106"
     kinds = _DENSE
 
     def fits(self, config: Config) -> bool:

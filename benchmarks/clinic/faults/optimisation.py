@@ -75,6 +75,7 @@ class DecayedEarly(Fault):
 
     name = "decayed_early"
     codes = codes("204 206 201 203 302")
+    own_code = "LD206"
 
     def configure(self, config: Config, rng: Generator) -> Config:
         share = float(rng.uniform(0.03, 0.12))
@@ -109,6 +110,7 @@ class NoWarmup(Fault):
 
     name = "no_warmup"
     codes = codes("101 102 103 104 105 110 204 201")
+    own_code = "LD110"
 
     def fits(self, config: Config) -> bool:
         return super().fits(config) and config.optimizer in ("adam", "adamw", "momentum")
