@@ -7,7 +7,6 @@ from lossdoctor.readers._csv_rows import RowReader
 from lossdoctor.readers._numbers import clean_runs, line_skeleton, parse_block, strict_skeleton
 from lossdoctor.readers._table import TableBuilder
 
-
 _AT_A_TIME = 64
 
 
@@ -64,9 +63,8 @@ class BlockAdder:
             pattern = line_skeleton(width, self._separator)
             for start, stop, clean in clean_runs(bare, pattern, done, len(lines)):
                 part = b"\n".join(lines[start:stop]) + b"\n"
-                if clean and self._at_once(part, "orjson"):
-                    done = stop
-                else:
+                done = stop
+                if not clean or not self._at_once(part, "orjson"):
                     done = self._singly(lines, start, stop, line, byte)
                 if len(self._reader.columns) != width:  # a header in the middle: what is clean is another thing now
                     break

@@ -16,7 +16,9 @@ from lossdoctor.readers._axes import axis_rank
 _NOT_FINITE = re.compile(rb"([:,\[]\s*-?)(nan|inf(?:inity)?)(?=\s*[,}\]])", re.IGNORECASE)
 # A number beyond float64, which orjson takes for an error and Python for infinity or a long integer.
 _HUGE = re.compile(rb"\d{19}|[eE]\+?\d{3}")
-_CLOSES = {ord("{"): b"}", ord("["): b"]"}
+_CLOSES = {b"{": b"}", b"[": b"]"}
+_STRUCTURE = re.compile(rb'"(?:[^"\\]|\\.)*"?|[\[\]{},]', re.DOTALL)
+_MAX_DEPTH = 200
 
 
 def parse_json(data: bytes) -> Any:
@@ -65,41 +67,22 @@ def closed(data: bytes) -> tuple[bytes, int]:
     >>> closed(b'[{"step": 1, "loss": 0.5}, {"step": 2, "lo')
     (b'[{"step": 1, "loss": 0.5}, {"step": 2}]', 37)
     """
-    stack: list[int] = []
-    cut, cut_stack = 0, []
-    at, end = 0, len(data)
-    while at < end:
-        byte = data[at]
-        if byte == 0x22:
-            at = _string_end(data, at)
-        elif byte in _CLOSES:
-            stack.append(byte)
-            cut, cut_stack = at + 1, list(stack)
-            if len(stack) > 200:
+    stack: list[bytes] = []
+    cut = 0
+    for found in _STRUCTURE.finditer(data):
+        mark = found[0]
+        if mark in _CLOSES:
+            stack.append(_CLOSES[mark])
+            if len(stack) > _MAX_DEPTH:
                 break
-        elif byte in (0x7D, 0x5D):
+        elif mark in (b"}", b"]"):
             if not stack:
                 break
             stack.pop()
-            cut, cut_stack = at + 1, list(stack)
-        elif byte == 0x2C:
-            cut, cut_stack = at, list(stack)
-        at += 1
-    return data[:cut] + b"".join(_CLOSES[b] for b in reversed(cut_stack)), cut
-
-
-def _string_end(data: bytes, start: int) -> int:
-    at = start + 1
-    while True:
-        at = data.find(b'"', at)
-        if at < 0:
-            return len(data)
-        slashes = 0
-        while data[at - 1 - slashes] == 0x5C:
-            slashes += 1
-        if slashes % 2 == 0:
-            return at
-        at += 1
+        elif mark != b",":  # a text: its braces and commas are none
+            continue
+        cut = found.start() if mark == b"," else found.end()
+    return data[:cut] + b"".join(reversed(stack)), cut
 
 
 def looks_like_row(row: Mapping[str, Any], depth: int = 0) -> bool:
