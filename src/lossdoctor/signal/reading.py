@@ -99,10 +99,12 @@ class Reading:
         return float(np.sqrt((1 + rho) / (1 - rho)))
 
     def window(self, first: int, last: int) -> Level:
-        """The level of bins ``first`` to ``last`` (excluded)."""
+        """The level of bins ``first`` to ``last`` (excluded), with the noise of its neighbourhood."""
         part = self.y[first:last]
-        count = len(part)
-        local = self.sigma if count < 8 else max(self.sigma, bin_noise(part))
+        count, k = len(part), len(self)
+        local = self.sigma
+        if k >= 24:  # noise may grow or shrink along the run: look at an eighth of it on either side
+            local = max(bin_noise(self.y[max(0, first - k // 8) : last + k // 8]), 0.25 * self.sigma)
         se = 1.2533 * local / np.sqrt(max(count, 1)) * self.inflation if count > 2 else local
         return Level(median(part), float(se), int(self.steps[first]), int(self.steps[last - 1]), count)
 

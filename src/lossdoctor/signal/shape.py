@@ -63,8 +63,13 @@ def turn(reading: Reading) -> Turn | None:
     windows = max(k / max(reading.tail_bins, 1), 2.0)
     floor = _FLOOR * abs(best.value) if reading.positive else _FLOOR * reading.drop
     se_best, se_end = max(best.se, floor), max(end.se, floor)
-    se = float(np.hypot(se_best, se_end))
-    z = (rise - se_best * np.sqrt(2 * np.log(windows))) / se if se > 0 else (np.inf if rise > 0 else 0.0)
+    chosen = se_best * float(np.sqrt(2 * np.log(windows)))
+    z = _in_errors(rise - chosen, float(np.hypot(se_best, se_end)), rise)
+    third = (k - reading.best_index) // 3
+    if third > reading.tail_bins and rise > 0:  # a wider window where the noise is strong and the rise is old
+        wide = reading.window(k - third, k)
+        more = min(wide.value - best.value, rise)
+        z = max(z, _in_errors(more - chosen, float(np.hypot(se_best, max(wide.se, floor))), more))
     after = reading.level[reading.best_index :]
     late = after[len(after) // 2 :]
     peak, highest = float(late.max()) - best.value, float(after.max()) - best.value
@@ -83,6 +88,13 @@ def turn(reading: Reading) -> Turn | None:
         after=len(after) / k,
         bins_after=len(after) - 1,
     )
+
+
+def _in_errors(value: float, se: float, sign: float) -> float:
+    """A value in standard errors; without any noise all or nothing, by the sign of what was measured."""
+    if se > 0:
+        return value / se
+    return float("inf") if sign > 0 else 0.0
 
 
 FEW = 24  # with fewer bins second differences tell too little of the noise

@@ -44,9 +44,9 @@ class Overfitting(Rule):
     needs = "a validation loss with at least 5 evaluations"
     options = (
         Option("z", 3.5, "rise above the lowest validation level in standard errors", "sigma", 1, 20),
-        Option("relative", 0.05, "least rise over the lowest level, for positive losses", "share", 0, 10),
+        Option("relative", 0.06, "least rise over the lowest level, for positive losses", "share", 0, 10),
         Option("share", 0.05, "least rise over the drop, for losses that are not all positive", "share", 0, 10),
-        Option("kept", 0.55, "share of the largest late rise that is still there at the end", "share", 0.1, 1),
+        Option("kept", 0.5, "share of the largest late rise that is still there at the end", "share", 0.1, 1),
     )
 
     def judge(self, case: Case) -> Iterable[Finding | Abstention]:

@@ -11,7 +11,7 @@ from lossdoctor.core.finding import Abstention, Action, Cause, Finding
 from lossdoctor.core.numbers import percent, short
 from lossdoctor.core.options import Option
 from lossdoctor.rules.base import Case, Rule
-from lossdoctor.signal.reading import Reading
+from lossdoctor.signal.reading import Reading, median
 
 
 class StuckAtChance(Rule):
@@ -19,8 +19,9 @@ class StuckAtChance(Rule):
 
     ## What it sees
     The cross-entropy stays within two percent of ln K for at least half of the run and to its end. The number of
-    classes K is given (``--context classes=10``) or seen in the log's configuration; without it, an accuracy that
-    stays at 1/K while the loss stays at ln K says the same.
+    classes K is given (``--context classes=10``) or seen in the log's configuration. Without it, an accuracy that
+    stays at 1/K while the loss stays at ln K says the same, and so does a loss that is constant to the printed digits
+    at ln K of a usual K.
 
     ## Why it matters
     A loss of ln K means that the prediction does not depend on the input: 0.693 for two classes, 2.303 for ten.
@@ -51,7 +52,7 @@ class StuckAtChance(Rule):
             yield self.abstain("a loss with at least 6 points")
             return
         metric, reading = primary
-        classes = case.context.classes or _classes_by_accuracy(case)
+        classes = case.context.classes or _classes_by_digits(reading) or _classes_by_accuracy(case)
         if classes is None or classes < 2:
             yield self.abstain()
             return
@@ -88,7 +89,7 @@ class StuckAtChance(Rule):
                 ),
                 Action("reduce_learning_rate", "divide by 10: a first step too long can kill all units"),
             ),
-            explains=("LD201", "LD204", "LD302"),
+            explains=("LD201", "LD204", "LD302", "LD205"),
         )
 
 
@@ -107,3 +108,16 @@ def _classes_by_accuracy(case: Case) -> int | None:
         if abs(level * classes - 1) < 0.1 and float(np.ptp(late)) < 0.2 * max(float(np.median(late)), 1e-9):
             return classes
     return None
+
+
+def _classes_by_digits(reading: Reading) -> int | None:
+    """K, when the second half of the run is constant to the printed digits, at ln K of a usual K; None otherwise.
+
+    A constant output gives the same loss every epoch; ln K for K up to 20, 100 or 1,000 is then no coincidence.
+    """
+    late = reading.y[len(reading) // 2 :]
+    level = median(late)
+    if len(late) < 3 or not 0 < level < 8 or float(np.ptp(late)) > 2e-4 * level:
+        return None
+    usual = (*range(2, 21), 100, 1000)
+    return next((k for k in usual if abs(level - math.log(k)) < 2e-4 * math.log(k)), None)
