@@ -29,7 +29,7 @@ _QUALIFIERS = frozenset(
 _LOSSES = """
     loss objective criterion nll nloglik logloss mlogloss ce bce xent crossentropy multiclass elbo recon reconstruction
     kl kld kullback mse rmse mae l2 l1 huber hinge msle rmsle mape smape mphe deviance poisson gamma tweedie quantile
-    bpb bpc ppl perplexity energy error merror err wer cer
+    cost bpb bpc bpd ppl perplexity energy error merror err wer cer
 """
 _LOSS_RANK = {word: i for i, word in enumerate(_LOSSES.split())}
 _NOT_LOSS = frozenset(
@@ -170,6 +170,8 @@ def _kind(bare: tuple[str, ...], components: list[list[str]]) -> tuple[str, int]
         return "other", 0
     if is_loss:
         return "loss", 0
+    if words & {"bit", "bits"} and words & {"dim", "byte", "char", "token"}:
+        return "loss", _LOSS_RANK["bpd"]
     if {"cross", "entropy"} <= words:
         return "loss", _LOSS_RANK["crossentropy"]
     if words & _ACCURACY:

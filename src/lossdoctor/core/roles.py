@@ -28,7 +28,7 @@ class RoleMap:
     Attributes:
         names: role -> the log's names that play it; the first is the primary one.
         auxiliary: other losses, which raise only LD101 and LD102.
-        adversarial: maximised or adversarial metrics, which raise only LD101.
+        adversarial: maximised or adversarial metrics, and the losses of reinforcement learning, which raise only LD101.
         comparable: whether train and validation loss measure the same quantity (paired by their stripped names),
             so that their levels may be compared.
     """
@@ -58,6 +58,8 @@ def map_roles(curves: Mapping[str, Curve], overrides: Mapping[str, str] | None =
     check_overrides(curves, overrides)
     taken = set(overrides.values())
     named = _without_train_in_disguise({n: parse(n) for n in curves if n not in taken and _has_points(curves[n])})
+    if _learns_from_rewards(named):
+        named = {n: replace(p, kind="adversarial") if p.kind == "loss" else p for n, p in named.items()}
     train, train_aux = _train_losses(curves, named)
     if "train_loss" in overrides:
         train_aux = [n for n in [*train, *train_aux] if n not in taken]
@@ -81,6 +83,17 @@ def map_roles(curves: Mapping[str, Curve], overrides: Mapping[str, str] | None =
         adversarial=tuple(n for n, p in named.items() if p.kind in ("adversarial", "score", "accuracy")),
         comparable=comparable or ("train_loss" in overrides and "val_loss" in overrides),
     )
+
+
+_REWARDS = frozenset({"rew", "reward", "returns", "return", "episodic"})
+
+
+def _learns_from_rewards(named: Mapping[str, Name]) -> bool:
+    """Whether the log is of reinforcement learning, whose losses say nothing of progress.
+
+    "rewards/chosen" of a preference fine-tuning is no reward of an episode.
+    """
+    return any(_REWARDS & set(p.bare) and "loss" not in p.bare for p in named.values())
 
 
 def check_overrides(curves: Mapping[str, Curve], overrides: Mapping[str, str]) -> None:

@@ -54,6 +54,10 @@ def basis_of(status: str, findings: Sequence[Finding], case: Case) -> str:
     """One sentence saying what the status rests on."""
     primary = case.primary
     if primary is None:
+        losses = [n for n in case.roles.adversarial if n in case.readings]
+        if losses:
+            shown = ", ".join(losses[:4])
+            return f"no loss that should simply fall: {shown} are judged for NaN and Inf only"
         return "no loss was found in this log" + (f" ({case.notes[0]})" if case.notes else "")
     name, reading = primary
     if status == "insufficient_data":

@@ -17,24 +17,9 @@ from lossdoctor.readers.text.words import kind_of, setting
 
 _WHOLE = frozenset({"batch_size", "classes", "planned_steps", "warmup_steps", "steps_per_epoch"})
 _SOURCES = (
-    ".py",
-    ".md",
-    ".rst",
-    ".c",
-    ".cc",
-    ".cpp",
-    ".h",
-    ".cu",
-    ".js",
-    ".ts",
-    ".rs",
-    ".go",
-    ".java",
-    ".html",
-    ".tex",
-    ".sh",
+    *(".py", ".md", ".rst", ".c", ".cc", ".cpp", ".h", ".cu", ".js", ".ts", ".rs", ".go", ".java"),
+    *(".html", ".tex", ".sh", ".yaml", ".yml", ".toml", ".ini", ".cfg", ".ipynb", ".jl", ".m", ".r"),
 )
-_SOURCES += (".yaml", ".yml", ".toml", ".ini", ".cfg", ".ipynb", ".jl", ".m", ".r")
 LEAST_IN_SOURCE = 8
 _EVENT_TEXT = {
     "out_of_memory": "out of memory",

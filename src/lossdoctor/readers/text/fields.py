@@ -337,7 +337,8 @@ def _metric_word(item: _Item) -> str:
     """A loss or accuracy named before the key without a number of its own: ``Loss - train: 0.5``."""
     assert item.key is not None
     head = item.head[: item.head.rfind(item.key.text)] if item.key.text in item.head else ""
-    for word in reversed(re.findall(r"[A-Za-z_]+", head)):
+    words: list[str] = re.findall(r"[A-Za-z_]+", head)
+    for word in reversed(words):
         if kind_of(word) in KNOWN_KINDS:
             return word
     return ""

@@ -69,7 +69,8 @@ class Oscillation(Rule):
             return False
         if reading.positive and s.relative < relative:
             return False
-        if averaged and s.late_share >= 0.5 and s.reversals >= 6:
+        large = not reading.positive or s.relative >= 1.5 * relative
+        if averaged and large and s.late_share >= 0.5 and s.reversals >= 6:
             return True  # each value is an average over many batches: this is not mini-batch noise
         if s.share < share:
             return False
