@@ -24,7 +24,7 @@ from numpy.random import Generator
 from benchmarks.clinic import faults, tasks
 from benchmarks.clinic.config import SCHEDULES, Config
 from benchmarks.clinic.train import Run, run
-from benchmarks.clinic.truth import Truth, assess, compare
+from benchmarks.clinic.truth import OUTCOME_CODES, Truth, assess, compare
 
 CACHE = Path(__file__).parents[1] / ".cache" / "clinic"
 HELD_OUT = 100_000  # runs from this index on are for measuring only: nothing may be tuned on them
@@ -191,7 +191,7 @@ def index_row(entry: dict[str, Any], twin: dict[str, Any] | None = None) -> dict
     }
     if twin is not None:
         row |= {"twin": f"{twin['key']}.jsonl", **compare(restored(entry), restored(twin))}
-        row["expected"] = sorted(faults.get(config["fault"]).codes)
+        row["expected"] = sorted(faults.get(config["fault"]).codes | OUTCOME_CODES.get(str(row["outcome"]), set()))
         row["expected_alarm"] = faults.get(config["fault"]).alarm and row["visible"]
         if config["fault"] == "overfitting":
             row["onset_step"] = row["best_step"]

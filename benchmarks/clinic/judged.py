@@ -37,8 +37,8 @@ class Judged:
 
     @property
     def right(self) -> list[str]:
-        """The codes found that are a right answer for the fault."""
-        wanted = faults.get(self.fault).codes
+        """The codes found that are a right answer for the fault, or for what it led to."""
+        wanted = self.truth.get("expected", ())
         return [c for c in self.codes if c in wanted]
 
     @property

@@ -19,6 +19,14 @@ STILL_FALLING = 0.03  # share of the drop gained in the last eighth
 UNLEARNED = 0.15  # share of the way from the untrained to the good loss that may be missing
 WORSE = 0.10  # the least loss in quality, against the twin, that counts as a visible effect
 
+# What a measured outcome may rightly be called, whatever fault led to it.
+OUTCOME_CODES = {
+    "nonfinite": frozenset({"LD101", "LD107"}),
+    "diverged": frozenset({"LD102", "LD105"}),
+    "overfitted": frozenset({"LD301", "LD306", "LD307"}),
+    "nothing learned": frozenset({"LD201", "LD202", "LD204"}),
+}
+
 
 @dataclass(frozen=True)
 class Truth:
