@@ -135,7 +135,8 @@ class FlatLine(Rule):
             if accuracy is not None and len(accuracy) and float(accuracy.y[0]) >= high:
                 return True
         interval = (s.last_step - s.first_step) / max(s.n - 1, 1)
-        return s.first_step > 20 * max(interval, 1) and case.index == 0
+        late = s.first_step > 20 * max(interval, 1) and s.first_step > 0.5 * s.last_step
+        return late and case.index == 0
 
     def _describe(self, case: Case, metric: str, reading: Reading, whole: Fall, how: str) -> Finding:
         change = percent(-whole.relative) if reading.positive else short(-whole.drop)

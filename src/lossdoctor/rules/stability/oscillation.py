@@ -69,7 +69,9 @@ class Oscillation(Rule):
             return False
         if reading.positive and s.relative < relative:
             return False
-        large = not reading.positive or s.relative >= 1.5 * relative
+        # Single values, not bins: a bin's median hides what one evaluation differs from the next.
+        single = 1.28 * reading.raw_sigma / abs(reading.end.value) if reading.positive else 0.0
+        large = not reading.positive or max(s.relative, single) >= 1.5 * relative
         if averaged and large and s.late_share >= 0.5 and s.reversals >= 6:
             return True  # each value is an average over many batches: this is not mini-batch noise
         if s.share < share:
