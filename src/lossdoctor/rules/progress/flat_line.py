@@ -96,7 +96,7 @@ class FlatLine(Rule):
                 whole.relative < case.option(self, "least_fall")
                 and lowest_gain < 3 * case.option(self, "least_fall") * base
             )
-            learning = whole.z > 4 and whole.trend_z < -3 and len(reading) >= 20 and whole.relative > 0.005
+            learning = whole.z > 3 and whole.trend_z < -4 and len(reading) >= 20 and whole.relative > 0.005
             if still and not learning and whole.relative > -0.05:
                 return "from the start"
         se = abs(whole.drop / whole.z) if whole.z else reading.sigma
