@@ -130,6 +130,8 @@ def compare(sick: Run, twin: Run) -> dict[str, object]:
         outcome = "worse"
     elif _spiked(sick) and not _spiked(twin):
         outcome = "spiked"
+    elif sick.config.fault == "resume_no_state" and _jumped(sick):
+        outcome = "jumped"
     return {"visible": outcome != "none", "outcome": outcome, "worse_level": worse_level, "worse_drop": worse_drop}
 
 
@@ -137,6 +139,14 @@ def _last(run: Run, metric: str) -> float:
     """Mean of the last tenth of a logged metric; NaN when it is not logged."""
     values = [row[metric] for row in run.rows if metric in row]
     return float(np.mean(values[-max(1, len(values) // 10) :])) if values else math.nan
+
+
+def _jumped(run: Run) -> bool:
+    """Whether the clean training loss rose by a tenth where the run was resumed."""
+    at = int(run.config.param("at") / run.config.end * len(run.truth))
+    train = [t["train"] for t in run.truth]
+    before, after = train[max(0, at - 3) : at], train[at : at + 3]
+    return bool(before and after) and max(after) - min(before) > WORSE * abs(min(before))
 
 
 def _spiked(run: Run) -> bool:
