@@ -12,7 +12,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from lossdoctor.signal.reading import Level, Reading, median, once
+from lossdoctor.signal.reading import Level, Reading, median, once, running_median
 
 Floats = NDArray[np.float64]
 _FLOOR = 0.002  # least noise of a level, as a share of the level's own size: printed digits and float32 rounding
@@ -118,7 +118,8 @@ def clear_rise(reading: Reading) -> Turn | None:
     best = float(y[low])
     end = median(after[-2:]) if len(after) > 3 else float(after[-1])
     rise, stands = end - best, float(after.min()) - best
-    setback = float(np.max(before - np.minimum.accumulate(before)))
+    calm = running_median(before, 1) if len(before) >= 5 else before  # one wild evaluation is no setback
+    setback = float(np.max(calm - np.minimum.accumulate(calm)))
     if len(before) < 3:
         line = median_slope(after) * np.arange(len(after))
         rest = after - line

@@ -72,7 +72,7 @@ class Underfitting(Rule):
         if straightness(train) >= case.option(self, "straight") and train.n >= 20:
             return "both still fall slowly in a straight line"
         accuracy = case.reading("val_accuracy") or case.reading("train_accuracy")
-        if accuracy is None or len(accuracy) < 4 or len(val) < 9:
+        if accuracy is None or len(accuracy) < 4 or min(len(val), len(train)) < 15:
             return ""
         best = float(np.max(accuracy.level))
         best = best / 100 if best > 1.5 else best
