@@ -85,7 +85,7 @@ def segments_of(curves: Mapping[str, Curve], reference: str | None) -> list[Segm
     return [Segment(int(p.steps.min()), int(p.steps.max()), superseded) for p, superseded in curve_pieces(curves[name])]
 
 
-def run_starts(curve: Curve, least: int = 8) -> list[int]:
+def run_starts(curve: Curve, least: int = 3) -> list[int]:
     """Indices where a whole new run begins: the steps return to the first step after at least ``least`` points.
 
     A log whose first step is far from 0 begins with a resume; going back to that step is another resume of one run.

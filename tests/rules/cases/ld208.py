@@ -27,6 +27,7 @@ SICK = {
 }
 HEALTHY = {
     "epochs": seeded(shapes.epochs, 8),
+    "converged to zero by itself": lambda: losses(*[9.0 * 0.1**i for i in range(30)], *[0.0] * 30),
     "one zero": lambda: losses(*[2.0 * 0.9**i for i in range(40)], 0.0),
     "small after many epochs": _slow_enough,
     "negative log-density": seeded(shapes.log_density, 4),

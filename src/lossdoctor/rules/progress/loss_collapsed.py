@@ -17,7 +17,8 @@ class LossCollapsed(Rule):
     """The loss is exactly zero, or all but zero within the first epoch.
 
     ## What it sees
-    The last points of the loss are exactly 0.0; or, where the steps per epoch are known, the loss lost 99.9 % of its
+    The last points of the loss are exactly 0.0, and it did not get there by itself (the last value before was not small
+    yet); or, where the steps per epoch are known, the loss lost 99.9 % of its
     starting level before the first epoch ended.
 
     ## Why it matters
@@ -51,7 +52,7 @@ class LossCollapsed(Rule):
             return
         metric, reading = primary
         last = reading.summary.tail_values[-int(case.option(self, "points")) :]
-        if np.all(last == 0.0):
+        if np.all(last == 0.0) and not self._converged(case, reading):
             yield self._describe(case, metric, reading, _zero_from(reading), "is exactly 0.0")
             return
         early = self._early(case, reading)
@@ -60,6 +61,12 @@ class LossCollapsed(Rule):
             yield self._describe(
                 case, metric, reading, int(reading.steps[early]), f"fell to {level} in its first epoch"
             )
+
+    def _converged(self, case: Case, reading: Reading) -> bool:
+        """Whether the loss went to zero by itself: it was already all but gone before the first zero."""
+        values = reading.summary.tail_values
+        other = values[np.isfinite(values) & (values != 0.0)]
+        return len(other) > 0 and abs(float(other[-1])) < case.option(self, "left") * abs(reading.start.value)
 
     def _early(self, case: Case, reading: Reading) -> int | None:
         """The bin at which the loss is all but gone within the first epoch, or None."""
