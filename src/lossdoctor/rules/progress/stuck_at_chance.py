@@ -20,8 +20,8 @@ class StuckAtChance(Rule):
     ## What it sees
     The cross-entropy stays within two percent of ln K for at least half of the run and to its end. The number of
     classes K is given (``--context classes=10``) or seen in the log's configuration. Without it, an accuracy that
-    stays at 1/K while the loss stays at ln K says the same, and so does a loss that is constant to the printed digits
-    at ln K of a usual K.
+    stays at 1/K while the loss stays at ln K says the same, and so does a loss that is constant to a few parts in a
+    thousand at ln K of a usual K.
 
     ## Why it matters
     A loss of ln K means that the prediction does not depend on the input: 0.693 for two classes, 2.303 for ten.
@@ -111,13 +111,13 @@ def _classes_by_accuracy(case: Case) -> int | None:
 
 
 def _classes_by_digits(reading: Reading) -> int | None:
-    """K, when the second half of the run is constant to the printed digits, at ln K of a usual K; None otherwise.
+    """K, when the second half of the run is constant to two parts in a thousand, at ln K of a usual K; None otherwise.
 
-    A constant output gives the same loss every epoch; ln K for K up to 20, 100 or 1,000 is then no coincidence.
+    A constant output gives the same loss every epoch; ln K to a thousandth is then no coincidence.
     """
     late = reading.y[len(reading) // 2 :]
     level = median(late)
-    if len(late) < 3 or not 0 < level < 8 or float(np.ptp(late)) > 2e-4 * level:
+    if len(late) < 3 or not 0 < level < 8 or float(np.ptp(late)) > 2e-3 * level:
         return None
-    usual = (*range(2, 21), 100, 1000)
-    return next((k for k in usual if abs(level - math.log(k)) < 2e-4 * math.log(k)), None)
+    usual = (*range(2, 11), 20, 100, 1000)
+    return next((k for k in usual if abs(level - math.log(k)) < 1e-3 * math.log(k)), None)
