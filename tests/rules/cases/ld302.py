@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from lossdoctor.core.context import RunContext
 from lossdoctor.core.history import TrainingHistory
 from tests.rules import shapes
 from tests.rules.cases import losses, seeded
@@ -21,7 +22,9 @@ def _seeds() -> TrainingHistory:
 def _poor_accuracy() -> TrainingHistory:
     t = np.linspace(0, 1, 40)
     train = 2.2 - 0.4 * (1 - np.exp(-t * 8))
-    return losses(*train, val_loss=list(train + 0.03), val_accuracy=list(0.1 + 0.2 * (1 - np.exp(-t * 8))))
+    h = losses(*train, val_loss=list(train + 0.03), val_accuracy=list(0.1 + 0.2 * (1 - np.exp(-t * 8))))
+    h.context = RunContext(classes=10)
+    return h
 
 
 SICK = {"seeds: both stay high": _seeds, "levelled off with poor accuracy": _poor_accuracy}

@@ -19,7 +19,7 @@ class Underfitting(Rule):
 
     ## What it sees
     Both losses fall only little of their starting level and lie close together, and either the fall is slow to
-    the end or the accuracy is poor. Shape alone cannot know what the task allows, so without such a sign it
+    the end in both or the accuracy is poor. Shape alone cannot know what the task allows, so without such a sign it
     abstains.
 
     ## Why it matters
@@ -46,7 +46,7 @@ class Underfitting(Rule):
         Option("little", 0.25, "fall over the starting level that counts as staying high", "share", 0.01, 1),
         Option("gap", 0.15, "gap between both over the level that counts as close", "share", 0.01, 1),
         Option("straight", 0.5, "slope of the last third over the mean slope", "ratio", 0.1, 2),
-        Option("poor_accuracy", 0.6, "accuracy below which the fit is poor when both levelled off", "share", 0, 1),
+        Option("poor_accuracy", 0.6, "way from chance to a perfect accuracy below which a fit is poor", "share", 0, 1),
     )
 
     def judge(self, case: Case) -> Iterable[Finding | Abstention]:
@@ -69,14 +69,16 @@ class Underfitting(Rule):
         whole = fall(train)
         if whole is None or whole.z < 3:
             return ""
-        if straightness(train) >= case.option(self, "straight") and train.n >= 20:
+        least = case.option(self, "straight")
+        if min(straightness(train), straightness(val)) >= least and train.n >= 20:
             return "both still fall slowly in a straight line"
         accuracy = case.reading("val_accuracy") or case.reading("train_accuracy")
         if accuracy is None or len(accuracy) < 4 or min(len(val), len(train)) < 15:
             return ""
         best = float(np.max(accuracy.level))
         best = best / 100 if best > 1.5 else best
-        poor = best < case.option(self, "poor_accuracy")
+        chance = 1 / case.context.classes if case.context.classes else 0.0
+        poor = (best - chance) / (1 - chance) < case.option(self, "poor_accuracy")
         return f"the accuracy does not pass {percent(best)}" if poor else ""
 
     def _describe(

@@ -61,7 +61,14 @@ class SlowDescent(Rule):
         lost = (
             (reading.start.value - reading.end.value) / abs(reading.start.value) if reading.positive else float("nan")
         )
-        costly = reading.positive and lost < case.option(self, "far") and reading.n >= case.option(self, "points")
+        val = case.reading("val_loss")
+        done = val is not None and straightness(val) < 0.3  # validation has levelled off: there is little to gain
+        costly = (
+            not done
+            and reading.positive
+            and lost < case.option(self, "far")
+            and reading.n >= case.option(self, "points")
+        )
         yield self._describe(case, metric, reading, whole, line, lost, costly)
 
     def _describe(
