@@ -10,7 +10,7 @@ import pytest
 from lossdoctor.core.context import RunContext
 from lossdoctor.core.errors import UsageError
 from lossdoctor.core.history import TrainingHistory
-from lossdoctor.engine.compare import _two_sided, compare
+from lossdoctor.engine.compare import compare
 
 
 def curve(
@@ -51,24 +51,26 @@ def test_scale_does_not_matter(n: int, scale: float) -> None:
     assert scaled.margin == pytest.approx(plain.margin * scale, rel=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("n", "rho", "most"), [(20, 0.0, 0.10), (200, 0.0, 0.08), (1000, 0.6, 0.08), (1000, 0.9, 0.08)]
-)
-def test_twins_are_rarely_told_apart(n: int, rho: float, most: float) -> None:
+@pytest.mark.parametrize(("n", "rho"), [(10, 0.9), (30, 0.9), (100, 0.9), (300, 0.0)])
+def test_twins_are_rarely_told_apart(n: int, rho: float) -> None:
+    """Through the front door; tests/engine/test_levels.py counts more of them."""
     told = sum(
         compare(
             [run("a", curve(n, 1.0, seed=2 * k, rho=rho)), run("b", curve(n, 1.0, seed=2 * k + 1, rho=rho))]
         ).beyond_noise
-        for k in range(100)
+        for k in range(60)
     )
-    assert told <= most * 100
+    assert told <= 3
 
 
-def test_the_p_value_is_students() -> None:
-    stats = pytest.importorskip("scipy.stats")
-    for freedom in (3, 5, 12, 80):
-        for t in np.linspace(0, 8, 40):
-            assert _two_sided(t, 1.0, freedom) == pytest.approx(2 * stats.t.sf(t, freedom), abs=0.005)
+def test_what_would_show_is_said() -> None:
+    a, b = run("a", curve(20, 1.0, seed=1)), run("b", curve(20, 1.01, seed=2))
+    result = compare([a, b])
+    assert not result.beyond_noise
+    least = float(result.sentence.rpartition("above ")[2].split()[0])
+    assert 0.05 < least < 1
+    larger = run("c", [x + 1.5 * least + abs(result.margin) for x in b["loss"].values])
+    assert compare([a, larger]).winner == "a"
 
 
 def test_since_when() -> None:

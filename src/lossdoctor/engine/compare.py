@@ -1,7 +1,8 @@
 """Which of several runs is better at its end, beyond the noise of their curves, and since when.
 
-A run's level is the median of its last tenth; the noise of that level is robust and allows for autocorrelation. Two
-runs that share steps are compared step by step, which cancels what they share (the same batches, the same schedule).
+A run's level is the median of its last tenth; how sure it is allows for noise that remembers, and for how little a
+short curve tells of it (``engine/levels.py``, with a table of false and missed winners). Two runs that share steps are
+compared step by step, which cancels what they share (the same batches, the same schedule).
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -22,11 +22,10 @@ from lossdoctor.core.names import parse
 from lossdoctor.core.report import Comparison, ComparisonRow
 from lossdoctor.core.roles import ROLES
 from lossdoctor.core.segments import curve_pieces
+from lossdoctor.engine.levels import LEAST_POINTS, Level, end_level
 
-LEAST_POINTS = 3
 ALPHA = 0.05
 _NORMAL = 1.4826  # MAD of a normal distribution to its standard deviation
-_MEDIAN = 1.2533  # standard error of a median against that of a mean
 _BLOCKS = 64
 SEEDS_NOTE = "the noise is that within each curve; it does not include the spread between random seeds"
 
@@ -39,13 +38,15 @@ class _Run:
 
     name: str
     curve: Curve
-    level: float
-    se: float
-    freedom: float
+    end: Level
+
+    @property
+    def level(self) -> float:
+        return self.end.value
 
     @property
     def finite(self) -> bool:
-        return math.isfinite(self.level)
+        return math.isfinite(self.end.value)
 
 
 def compare(histories: Sequence[TrainingHistory], metric: str | None = None) -> Comparison:
@@ -102,12 +103,13 @@ def _judge(runs: list[_Run], metric: str, lower: bool, unit: str, notes: list[st
         return _lone_survivor(first, order, rows, metric, lower, unit, notes)
     tests = [_difference(first, r, paired=bool(unit)) for r in order[1:] if r.finite]
     # The first must beat every other: the weakest of its victories counts.
-    p_value = max(p for _, p in tests)
-    margin = sign * tests[0][0]
+    p_value = max(t.p_value() for t in tests)
+    margin = sign * tests[0].value
     beyond = p_value < ALPHA and margin > 0
     leads = [_since(first, r, sign) for r in order[1:] if r.finite] if unit else [None]
     since = max((s for s in leads if s is not None), default=None) if beyond and None not in leads else None
-    sentence = _sentence(first, second, metric, margin, p_value, beyond, since, unit)
+    least = tests[0].least_visible(ALPHA)
+    sentence = _sentence(first, second, metric, margin, p_value, beyond, since, unit, least)
     return Comparison(
         metric=metric,
         rows=rows,
@@ -135,12 +137,21 @@ def _lone_survivor(
 
 
 def _sentence(
-    first: _Run, second: _Run, metric: str, margin: float, p: float, beyond: bool, since: int | None, unit: str
+    first: _Run,
+    second: _Run,
+    metric: str,
+    margin: float,
+    p: float,
+    beyond: bool,
+    since: int | None,
+    unit: str,
+    least: float,
 ) -> str:
     levels = f"{metric} {first.level:.4g} against {second.level:.4g} of {second.name} at the end"
     chance = "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
     if not beyond:
-        return f"no difference beyond noise: {first.name} has {levels} (margin {abs(margin):.2g}, {chance})"
+        seen = f"; only a margin above {least:.2g} would show" if least > 0 else ""
+        return f"no difference beyond noise: {first.name} has {levels} (margin {abs(margin):.2g}, {chance}){seen}"
     lead = f", ahead since {unit} {since:,}" if since is not None else ""
     return f"{first.name} is better: {levels} (margin {margin:.2g}, {chance}){lead}"
 
@@ -155,48 +166,7 @@ def _run(label: str, curve: Curve) -> _Run:
     # One value per step: the last that was logged. (np.unique finds the first of the reversed.)
     unique, index = np.unique(steps[::-1], return_index=True)
     clean = Curve(unique, values[::-1][index])
-    level, se, freedom = _level(clean.values)
-    return _Run(label, clean, level, se, freedom)
-
-
-def _level(values: Floats) -> tuple[float, float, float]:
-    """Median of the last tenth (3 points or more), its standard error, and the degrees of freedom behind that.
-
-    NaN when most of those points are not finite.
-    """
-    width = _window(len(values))
-    last = values[-width:]
-    good = np.isfinite(last)
-    if width == 0 or good.sum() * 2 <= width:
-        return math.nan, math.nan, 1.0
-    sigma, rho, freedom = _noise(values[np.isfinite(values)], width)
-    effective = max(1.0, good.sum() * (1 - rho) / (1 + rho))
-    return float(np.median(last[good])), _MEDIAN * sigma / math.sqrt(effective), freedom
-
-
-def _window(n: int) -> int:
-    return min(n, max(LEAST_POINTS, math.ceil(n / 10)))
-
-
-def _noise(values: Floats, width: int) -> tuple[float, float, float]:
-    """Robust noise of the points about their trend in the later half, its lag-1 correlation, and degrees of freedom."""
-    stretch = values[-min(len(values), max(3 * width, len(values) // 2, 12)) :]
-    n = len(stretch)
-    if n < 4:
-        return (float(np.std(stretch, ddof=1)) if n > 1 else 0.0), 0.0, float(max(1, n - 1))
-    at = np.linspace(-1.0, 1.0, n)
-    degree = 2 if n >= 8 else 1
-    rest = stretch - np.polynomial.polynomial.polyval(at, np.polynomial.polynomial.polyfit(at, stretch, degree))
-    left = n - degree - 1
-    # The fit takes degree + 1 degrees of freedom from the residuals.
-    sigma = _NORMAL * float(np.median(np.abs(rest - np.median(rest)))) * math.sqrt(n / left)
-    power = float(np.dot(rest, rest))
-    if power == 0.0:
-        return 0.0, 0.0, float(left)
-    # Fitting a trend of degree d hides correlation: it comes out low by about (d + 1 + (d + 3) rho) / n.
-    seen = float(np.dot(rest[1:], rest[:-1])) / power
-    rho = min(max((seen * n + degree + 1) / max(n - 3 - degree, 1), 0.0), 0.95)
-    return sigma, rho, max(1.0, left * (1 - rho) / (1 + rho))
+    return _Run(label, clean, end_level(clean.values))
 
 
 def _row(run: _Run, lower: bool) -> ComparisonRow:
@@ -205,31 +175,21 @@ def _row(run: _Run, lower: bool) -> ComparisonRow:
     if len(good) == 0:
         return ComparisonRow(run.name, math.nan, math.nan, math.nan, None)
     at = good[np.argmin(values[good]) if lower else np.argmax(values[good])]
-    return ComparisonRow(run.name, run.level, run.se, float(values[at]), int(run.curve.steps[at]))
+    return ComparisonRow(run.name, run.level, run.end.se, float(values[at]), int(run.curve.steps[at]))
 
 
 # two runs
 
 
-def _difference(a: _Run, b: _Run, *, paired: bool) -> tuple[float, float]:
-    """How far ``b`` lies above ``a`` at the end, and the two-sided p-value of that without a true difference."""
+def _difference(a: _Run, b: _Run, *, paired: bool) -> Level:
+    """How far ``b`` lies above ``a`` at the end."""
     if paired and a.curve.steps[-1] == b.curve.steps[-1]:
         _, ia, ib = np.intersect1d(a.curve.steps, b.curve.steps, assume_unique=True, return_indices=True)
         if len(ia) >= max(8, 0.8 * min(len(a.curve), len(b.curve))):
-            gap, se, freedom = _level(b.curve.values[ib] - a.curve.values[ia])
-            if math.isfinite(gap):
-                return gap, _two_sided(gap, se, freedom)
-    gap = b.level - a.level
-    return gap, _two_sided(gap, math.hypot(a.se, b.se), min(a.freedom, b.freedom))
-
-
-def _two_sided(gap: float, se: float, freedom: float) -> float:
-    """p-value of Student's t, by Wallace's transformation to the normal (error below 0.005 from 3 degrees on)."""
-    if se == 0.0:
-        return 1.0 if gap == 0.0 else 0.0
-    t = gap / se
-    z = math.sqrt(freedom * math.log1p(t * t / freedom)) * (8 * freedom + 1) / (8 * freedom + 3)
-    return 2 * NormalDist().cdf(-z)
+            gap = end_level(b.curve.values[ib] - a.curve.values[ia], of_pairs=True)
+            if math.isfinite(gap.value):
+                return gap
+    return b.end.less(a.end)
 
 
 def _since(first: _Run, rival: _Run, sign: float) -> int | None:
