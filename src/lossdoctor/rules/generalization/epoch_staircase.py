@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +14,7 @@ from lossdoctor.rules.base import Case, Rule
 from lossdoctor.signal.reading import Reading, median
 
 Floats = NDArray[np.float64]
-_LEAST = 4  # bins that each third of an epoch must hold
+_LEAST = 3  # values that each third of an epoch must hold
 
 
 class EpochStaircase(Rule):
@@ -47,7 +46,7 @@ class EpochStaircase(Rule):
     options = (
         Option("part", 0.8, "share of the fall after the first epoch that happens at boundaries", "share", 0.5, 1),
         Option("z", 4.0, "drop at the boundaries in standard errors", "sigma", 1, 20),
-        Option("relative", 0.05, "least drop at a boundary over the level before, for positive losses", "share", 0, 1),
+        Option("relative", 0.05, "typical drop at a boundary over the level before it", "share", 0, 1),
     )
 
     def judge(self, case: Case) -> Iterable[Finding | Abstention]:
@@ -63,17 +62,16 @@ class EpochStaircase(Rule):
         drops = tails[:-1] - heads[1:]
         inside = heads[1:] - tails[1:]  # of the first epoch everything falls
         total = float(drops.sum() + max(float(inside.sum()), 0.0))
-        se = 1.2533 * float(np.hypot(train.sigma, train.sigma)) / np.sqrt(min(len(e) for e in epochs) // 3)
-        z = float(drops.min()) / se if se > 0 else float("inf")
-        size = float(np.abs(tails[:-1]).max()) if train.positive else train.drop
-        if float(drops.min()) <= 0 or z < case.option(self, "z") or total <= 0:
+        se = 1.2533 * 2**0.5 * _noise(train) / np.sqrt(min(len(e) for e in epochs) // 3)
+        typical = median(drops)
+        z = typical / se if se > 0 else float("inf")
+        if float(drops.min()) <= 2 * se or z < case.option(self, "z") or total <= 0:
             return
         part = float(drops.sum()) / total
         # In a smooth fall the boundary takes half of what falls between an epoch's first and last third.
-        steep = float(drops.min()) > 2 * float(np.abs(inside).max())
-        if part < case.option(self, "part") or not steep:
-            return
-        if float(drops.min()) < case.option(self, "relative") * size:
+        steep = typical > 2 * median(np.abs(inside))
+        relative = median(drops / np.abs(tails[:-1])) if train.positive else typical / train.drop if train.drop else 1.0
+        if part < case.option(self, "part") or not steep or relative < case.option(self, "relative"):
             return
         yield self._describe(case, metric, train, len(epochs), drops, part, z)
 
@@ -123,10 +121,22 @@ def _boundaries(case: Case, train: Reading) -> Floats | None:
     return np.concatenate((np.arange(start, last, length), [last + 1]))
 
 
+def _noise(train: Reading) -> float:
+    """The standard deviation of one of the values that :func:`_epochs` gives."""
+    return train.raw_sigma if train.summary.raw() is not None else train.sigma
+
+
 def _epochs(train: Reading, edges: Floats) -> list[Floats]:
-    """The bins that lie wholly in each epoch, of the epochs that were logged densely enough."""
-    half = 0.5 * float(np.median(np.diff(train.steps))) if train.width > 1 and len(train) > 1 else 0.0
-    parts = [train.y[(train.steps - half >= a) & (train.steps + half <= b)] for a, b in pairwise(edges)]
+    """The values in each epoch, of a run logged densely enough: single points where all are kept, else whole bins."""
+    raw = train.summary.raw()
+    if raw is not None:
+        finite = np.isfinite(raw[1])
+        steps, y, half = raw[0][finite].astype(np.float64), raw[1][finite], 0.0
+    else:
+        steps, y = train.steps, train.y
+        half = 0.5 * float(np.median(np.diff(steps))) if len(steps) > 1 else 0.0
+    at = np.searchsorted(steps - half, edges), np.searchsorted(steps + half, edges)
+    parts = [y[a:b] for a, b in zip(at[0][:-1], at[1][1:], strict=True) if b > a]
     if len(parts) > 3 and len(parts[-1]) < 3 * _LEAST:
         parts = parts[:-1]  # the last epoch was cut off
     return parts if parts and min(len(p) for p in parts) >= 3 * _LEAST else []
