@@ -70,7 +70,7 @@ class Underfitting(Rule):
         if whole is None or whole.z < 3:
             return ""
         least = case.option(self, "straight")
-        if min(straightness(train), straightness(val)) >= least and train.n >= 20:
+        if min(straightness(train), straightness(val)) >= least and train.n >= 30:
             return "both still fall slowly in a straight line"
         accuracy = case.reading("val_accuracy") or case.reading("train_accuracy")
         if accuracy is None or len(accuracy) < 4 or min(len(val), len(train)) < 15:
