@@ -19,7 +19,7 @@ from lossdoctor.signal.summary import summarize
 # Roles that some rule reads; the other curves of a log (system metrics, hundreds of layers) are not summarised.
 _JUDGED = (
     *("train_loss", "val_loss", "learning_rate", "grad_norm", "param_norm"),
-    *("train_accuracy", "val_accuracy", "loss_scale"),
+    *("train_accuracy", "val_accuracy", "loss_scale", "epoch"),
 )
 
 
