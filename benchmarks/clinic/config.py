@@ -34,6 +34,7 @@ class Config:
         log_lr, log_grad_norm, log_accuracy: what else is logged.
         pretrain: unlogged steps before the run: a fine-tuning that starts low.
         variant: a word for a kind of healthy run (``"tiny_val"``, ``"finetune"``, …).
+        remedy: an action of the catalogue that is tried on the run (:mod:`benchmarks.clinic.remedies`); empty for none.
     """
 
     task: str
@@ -66,6 +67,7 @@ class Config:
     log_accuracy: bool = False
     pretrain: int = 0
     variant: str = ""
+    remedy: str = ""
 
     @property
     def end(self) -> int:
@@ -86,7 +88,10 @@ class Config:
 
     def key(self) -> str:
         """A short hash of all fields and of the clinic's version: the name of the run in the cache."""
-        text = json.dumps({"version": VERSION, **asdict(self)}, sort_keys=True)
+        fields = {"version": VERSION, **asdict(self)}
+        if not self.remedy:
+            del fields["remedy"]
+        text = json.dumps(fields, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def shape(self) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.clinic import faults, tasks
+from benchmarks.clinic import faults, remedies, tasks
 from benchmarks.clinic.config import Config, learning_rate_at
 from lossdoctor.core.context import RunContext
 from lossdoctor.core.history import TrainingHistory
@@ -101,7 +101,10 @@ class Loop:
             **config.shape(),
         )
         self.rng = np.random.default_rng([config.seed, 23])
-        self.fault.prepare(self)
+        self.remedy = remedies.get(config)
+        if not self.remedy.undoes(self.fault):
+            self.fault.prepare(self)
+        self.remedy.prepare(self)
         splits = self.task.splits
         parts = (splits.test,) if self.fault.spoils_validation else (splits.val, splits.test)
         held = HELD_OUT[tasks.SPECS[config.task].kind == "language"]
@@ -115,6 +118,7 @@ class Loop:
         self.step_shift = 0  # a resumed run counts on from its checkpoint's step
         self.checkpoint: dict[str, Any] = {}
         self.onset: int | None = None
+        self.lost = False  # the weights are NaN for good
         self.rows: list[Row] = []
         self.truth: list[Row] = []
         self._since: list[float] = []
@@ -145,7 +149,7 @@ class Loop:
             self._pretrain()
         self.fault.ready(self)
         batches = self._batches()
-        while self.step < self.config.end:
+        while self.step < self.config.end and not self.lost:
             self.step += 1
             self._one_step(*next(batches))
         classes = self.task.classes
@@ -170,7 +174,8 @@ class Loop:
         lr = self.fault.learning_rate(self, learning_rate_at(self.config, self.step))
         for group in self.optimizer.param_groups:
             group["lr"] = lr
-        x, y = self.fault.batch(self, x, y)
+        if not self.remedy.undoes(self.fault):
+            x, y = self.fault.batch(self, x, y)
         loss = self.task.loss_fn(self.task.model(x), y)
         if self.fault.clears_gradients:
             self.optimizer.zero_grad()
@@ -182,8 +187,20 @@ class Loop:
                 norm = float(torch.nn.utils.clip_grad_norm_(self.task.model.parameters(), limit))
         if self.fault.updates(self):
             self.optimizer.step()
-        self._log(loss.item(), norm, lr)
+        if self.config.remedy:
+            self._measure(loss.item())
+        else:
+            self._log(loss.item(), norm, lr)
         self.fault.after_step(self)
+
+    def _measure(self, loss: float) -> None:
+        """Of a run with a remedy only the end matters, by the task's own loss; a lost one need not go on."""
+        end = self.config.end
+        if not math.isfinite(loss) and not all(p.isfinite().all() for p in self.task.model.parameters()):
+            self.lost = True
+        elif self.step > end - end // 8 and (self.step % max(1, end // 48) == 0 or self.step == end):
+            test = tasks.evaluate(self.task.model, self.task.spec.loss_fn, self._held_out)
+            self.truth.append({"step": self.logged_step, "test": test})
 
     def _log(self, loss: float, norm: float, lr: float) -> None:
         c = self.config
