@@ -79,7 +79,8 @@ def test_runs_start_where_the_steps_return_to_the_start() -> None:
         50,
     ]  # the second logs from its second row
     assert run_starts(curve([*range(50), *range(30, 80)])) == [0]
-    assert run_starts(curve([*range(5), *range(50)])) == [0]  # a false start of five rows
+    assert run_starts(curve([*range(5), *range(4), *range(10)])) == [0, 5, 9]  # a few epochs, tried three times
+    assert run_starts(curve([0, 1, *range(50)])) == [0]  # a false start of two rows
     assert run_starts(curve([*range(50), 0, 1])) == [0]  # too little to be a run yet
     assert run_starts(curve([])) == [0]
 

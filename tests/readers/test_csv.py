@@ -170,11 +170,49 @@ def test_one_column_of_numbers_is_the_loss() -> None:
 def test_numbers_without_a_header() -> None:
     history = read("0.5,2.5,1\n0.6,1.5,1\n")
     assert list(history.curves) == ["col1", "col2", "col3"]
-    assert "there is no header" in history.notes[0]
+    assert history.notes == [
+        "there is no header: the columns are called col1, col2, col3; say which is the loss, as in"
+        " --metric train_loss=col1"
+    ]
 
 
-def test_a_first_column_that_counts_is_the_axis_of_a_headerless_table() -> None:
-    assert points(read("10,2.5\n11,1.5\n12,1.0\n"), "col2") == [(10, 2.5), (11, 1.5), (12, 1.0)]
+@pytest.mark.parametrize("separator", [",", " ", "\t", "  "])
+def test_a_first_column_that_rises_is_the_axis_of_a_headerless_table_and_one_other_the_loss(separator: str) -> None:
+    history = read("\n".join(separator.join(row) for row in (("0", "2.5"), ("8", "1.5"), ("16", "1.0"))) + "\n")
+    assert points(history) == [(0, 2.5), (8, 1.5), (16, 1.0)]
+    assert history.roles.names == {"train_loss": ("loss",)}
+    assert history.notes == ["there is no header: the columns are called step, loss"]
+
+
+def test_of_several_columns_without_a_header_none_is_guessed_to_be_the_loss() -> None:
+    history = read("0 0.2027 0.8718\n8 0.1348 0.9671\n16 0.1201 0.9852\n", "train_log.txt")
+    assert points(history, "col2") == [(0, 0.2027), (8, 0.1348), (16, 0.1201)]
+    assert history.roles.names == {}
+    assert history.notes[0].endswith("step, col2, col3; say which is the loss, as in --metric train_loss=col2")
+    history.set_roles({"train_loss": "col2"})
+    assert history.loss[0] == 0.2027
+
+
+@pytest.mark.parametrize("rows", ["0,4\n1,5\n2,6\n", "10,0.4\n5,0.5\n2,0.6\n", "0.5,0.4\n1.5,0.5\n2.5,0.6\n"])
+def test_whole_numbers_are_no_loss_and_what_does_not_rise_no_step(rows: str) -> None:
+    assert "loss" not in read(rows).curves
+
+
+def test_the_losses_of_a_gan_are_adversarial_and_counted_by_batch() -> None:
+    history = read("Epoch,Batch,Gen Loss,Disc Loss\n0,0,0.72,1.39\n0,1,0.75,1.30\n1,0,0.81,1.22\n1,1,0.83,1.2\n")
+    assert set(history.roles.adversarial) == {"Gen Loss", "Disc Loss"}
+    assert "train_loss" not in history.roles.names
+    assert history["Gen Loss"].steps.tolist() == [0, 1, 2, 3]
+
+
+def test_a_table_of_fixed_width_counts_its_iterations_and_knows_actor_and_critic() -> None:
+    names = ("Iteration", "Samples", "Train_Return", "Critic_Loss", "Actor_Loss")
+    rows = [(50 * i, 2000 * i + 7, -100.0 + i, 0.011 / (i + 1), -0.6 + 0.01 * i) for i in range(6)]
+    text = "".join("".join(f"{c:<25}" for c in row) + "\n" for row in (names, *rows))
+    history = read(text, "log.txt")
+    assert history.step_unit == "step"
+    assert history["Critic_Loss"].steps.tolist() == [0, 50, 100, 150, 200, 250]
+    assert set(history.roles.adversarial) == {"Train_Return", "Critic_Loss", "Actor_Loss"}
 
 
 def test_an_index_column_without_a_name() -> None:

@@ -100,6 +100,28 @@ def test_an_epoch_column_decides() -> None:
     assert len(two) == 2
 
 
+def test_a_few_epochs_tried_several_times_are_runs() -> None:
+    """Keras's CSVLogger appends; a real file holds 5, 4, 10 and 5 epochs."""
+    loss = log(falling(5), falling(4, start=2.1), falling(10, start=1.9), falling(5, start=2.0))
+    assert [len(h["loss"]) for h in split({"loss": loss}, step_unit="epoch")] == [5, 4, 10, 5]
+    equal = log(falling(5), falling(5, start=2.1))
+    assert [len(h["loss"]) for h in split({"loss": equal}, step_unit="epoch")] == [5, 5]
+
+
+def test_short_epochs_of_a_noisy_loss_are_no_runs() -> None:
+    values = np.random.default_rng(3).normal(1.0, 0.1, 60)
+    (history,) = split({"loss": Curve.make(np.tile(np.arange(0, 50, 10), 12), values)})
+    assert history["loss"].steps.tolist() == list(range(0, 600, 10))
+
+
+def test_epochs_of_different_lengths_are_counted_on_where_the_epoch_is_logged() -> None:
+    lengths = [5, 3, 7, 4]
+    steps = [i for n in lengths for i in range(n)]
+    epoch = [float(e) for e, n in enumerate(lengths) for _ in range(n)]
+    (history,) = split({"loss": Curve.make(steps, falling(19)), "epoch": Curve.make(steps, epoch)})
+    assert history["loss"].steps.tolist() == list(range(19))
+
+
 def test_the_last_epoch_may_be_cut_short() -> None:
     loss = Curve.make([*np.tile(np.arange(40), 4), *range(7)], falling(167, rate=0.99))
     (history,) = split({"loss": loss})

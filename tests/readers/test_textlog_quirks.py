@@ -148,6 +148,29 @@ def test_best_and_final_values_are_not_the_curve() -> None:
     assert set(history.curves) == {"loss"}
 
 
+@pytest.mark.parametrize(
+    "closing",
+    [
+        "Early stopping, best iteration is:",
+        "Did not meet early stopping. Best iteration is:",
+        "Stopping. Best iteration:",
+        "[2018-10-01:10:00:00:INFO] Stopping. Best iteration:",
+    ],
+)
+def test_the_best_record_printed_again_at_the_end_is_no_record(closing: str) -> None:
+    """LightGBM and XGBoost end so; that record would be a spike of the training loss."""
+    record = "[{}]\ttraining's binary_logloss: {:.5f}\tvalid_1's binary_logloss: {:.5f}\n"
+    log = [record.format(i, 0.6 / i, 0.3 + 0.01 * abs(i - 21)) for i in range(1, 41, 2)]
+    history = read("".join(log) + closing + "\n" + log[10] + "\n")
+    for name in ("training's binary_logloss", "valid_1's binary_logloss"):
+        assert history[name].steps.tolist() == list(range(1, 41, 2))
+
+
+def test_a_record_under_each_new_best_score_is_a_record() -> None:
+    log = lines(8, "epoch {} loss {}").replace("epoch", "New best score:\nepoch")
+    assert len(read(log)["loss"]) == 8
+
+
 def test_nan_and_inf() -> None:
     values = read("step 1 loss 1.0\nstep 2 loss nan\nstep 3 loss: inf\nstep 4 loss -inf\n")["loss"].values
     np.testing.assert_array_equal(values, [1.0, np.nan, np.inf, -np.inf])

@@ -88,6 +88,7 @@ def segments_of(curves: Mapping[str, Curve], reference: str | None) -> list[Segm
 def run_starts(curve: Curve, least: int = 3) -> list[int]:
     """Indices where a whole new run begins: the steps return to the first step after at least ``least`` points.
 
+    Keras's CSVLogger appends to its file, so that a few epochs that somebody tried first are a run as well.
     A log whose first step is far from 0 begins with a resume; going back to that step is another resume of one run.
 
     >>> run_starts(Curve.make([*range(10), *range(10)], [0.0] * 20))

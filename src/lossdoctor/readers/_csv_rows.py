@@ -84,11 +84,24 @@ class RowReader:
             self._set_header(above)
             return used
         self._headerless = True
-        self.columns = ["loss"] if len(cells) == 1 else [f"col{i + 1}" for i in range(len(cells))]
+        self.columns = self._guessed_names(len(cells), self._cut_lines(data[used : used + 4096]))
         self._names = list(self.columns)
-        if len(cells) > 1 and _counts_up([number(c[0]) for c in self._cut_lines(data[used : used + 4096])]):
-            self.columns[0] = "step"
         return used
+
+    def _guessed_names(self, width: int, rows: list[list[bytes]]) -> list[str]:
+        """Names for a table without a header: a first column that only rises counts, and one other is the loss.
+
+        Of several others each may be the loss; that is left to the user. Whole numbers alone are no losses.
+        """
+        if width == 1:
+            return ["loss"]
+        names = [f"col{i + 1}" for i in range(width)]
+        if _rises([number(r[0]) for r in rows]):
+            names[0] = "step"
+            others = [v for r in rows if len(r) == 2 and (v := number(r[1])) is not None]
+            if width == 2 and any(v % 1 for v in others):
+                names[1] = "loss"
+        return names
 
     def _cut_lines(self, data: bytes) -> list[list[bytes]]:
         return [c for line in data.split(b"\n")[:20] if (c := self._dialect.cut(line.strip())) and c[0]]
@@ -225,8 +238,7 @@ class RowReader:
         """What was odd about the file, each with its first line."""
         out = []
         if self._headerless and self.columns:
-            names = ", ".join(self.columns[:_SHOWN])
-            out.append(f"there is no header: the columns are called {names}")
+            out.append(f"there is no header: the columns are called {', '.join(self.columns[:_SHOWN])}{self._advice()}")
         if self._headers.count:
             what = f", with new columns {self._headers.what}" if self._headers.what else ""
             again = f" and {self._headers.count - 1} more" if self._headers.count > 1 else ""
@@ -244,6 +256,13 @@ class RowReader:
             out.append("there are too many columns; further ones were left out")
         return out
 
+    def _advice(self) -> str:
+        """How to say which column of a table without a header is the loss, where that is open."""
+        first = next((n for n in self.columns if n.startswith("col")), "")
+        if "loss" in self.columns or not first:
+            return ""
+        return f"; say which is the loss, as in --metric train_loss={first}"
+
     def _text_notes(self) -> list[str]:
         numeric = set(self._builder.names())
         out = []
@@ -256,6 +275,12 @@ class RowReader:
             cells = "cell was" if tally.count == 1 else "cells were"
             out.append(f"{name}: {tally.count:,} {cells} not a number (first {tally.what!r} in line {tally.line:,})")
         return out
+
+
+def _rises(values: list[float | None]) -> bool:
+    """Whether the values are whole numbers from 0 on that rise with every row, as steps do."""
+    known = [v for v in values if v is not None and v >= 0 and v % 1 == 0]
+    return len(known) == len(values) > 1 and all(b > a for a, b in pairwise(known))
 
 
 def _counts_up(values: list[float | None]) -> bool:

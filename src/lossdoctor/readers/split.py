@@ -11,6 +11,8 @@ from lossdoctor.core.segments import run_starts
 
 # So many equal restarts are no reruns: nobody runs the same script to the same last step that often into one log.
 MANY = 20
+# Pieces of fewer points, when the log does not count epochs, are more often epochs than runs.
+_SHORT = 8
 Cuts = list[int]
 
 
@@ -32,6 +34,8 @@ def split_runs(history: TrainingHistory) -> list[TrainingHistory]:
     starts = run_starts(history[reference])
     if len(starts) < 2:
         return [history]
+    if _epochs_go_on(history, reference, starts):  # epochs of different lengths
+        return [_count_on(history, reference, starts)]
     return _cut(history, reference, starts)
 
 
@@ -66,13 +70,20 @@ def _regular_resets(steps: NDArray[np.int64]) -> Cuts:
 
 
 def _is_one_run(history: TrainingHistory, reference: str, starts: Cuts) -> bool:
-    epochs = history.roles.primary("epoch")
-    pieces = len(starts)
-    if epochs is not None and len(history[epochs]) == len(history[reference]):
-        first = history[epochs].values[starts]
-        return bool(np.all(np.diff(first) > 0))
+    known = _epochs_go_on(history, reference, starts)
+    if known is not None:
+        return known
     on, over = _goes_on(history[reference].values, starts)
-    return on or (pieces > MANY and not over)
+    short = starts[1] < _SHORT and history.step_unit != "epoch"
+    return on or (not over and (short or len(starts) > MANY))
+
+
+def _epochs_go_on(history: TrainingHistory, reference: str, starts: Cuts) -> bool | None:
+    """Whether the logged epoch goes up wherever a piece begins; None when the log has no epoch to each row."""
+    epochs = history.roles.primary("epoch")
+    if epochs is None or len(history[epochs]) != len(history[reference]):
+        return None
+    return bool(np.all(np.diff(history[epochs].values[starts]) > 0))
 
 
 def _goes_on(values: NDArray[np.float64], starts: Cuts) -> tuple[bool, bool]:

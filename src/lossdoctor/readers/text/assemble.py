@@ -10,6 +10,7 @@ from lossdoctor.core.history import TrainingHistory
 from lossdoctor.core.names import parse
 from lossdoctor.readers.base import Source
 from lossdoctor.readers.text.axis import Axis, assign, has_known, one_rank
+from lossdoctor.readers.text.counters import integral
 from lossdoctor.readers.text.curves import build
 from lossdoctor.readers.text.layout import Block
 from lossdoctor.readers.text.scan import Scan
@@ -31,7 +32,7 @@ _EVENT_TEXT = {
 
 def histories_of(scan: Scan, source: Source, notes: list[str]) -> list[TrainingHistory]:
     """One history, or none when no metric recurs in the text."""
-    everything = scan.blocks()
+    everything = _without_echoes(scan.blocks(), scan.echoes)
     blocks = one_rank(everything)
     fillers = np.array(scan.fillers, dtype=np.int64)
     axis = assign(blocks, fillers)
@@ -55,6 +56,25 @@ def histories_of(scan: Scan, source: Source, notes: list[str]) -> list[TrainingH
             events=scan.events,
         )
     ]
+
+
+def _without_echoes(blocks: list[Block], echoes: list[int]) -> list[Block]:
+    """Leave out the record that a boosting library prints once more under "best iteration is:".
+
+    A script that prints every record under "new best score:" is no such case: its counter goes on.
+    """
+    for block in blocks:
+        again = [i for i in np.flatnonzero(np.isin(block.order, np.array(echoes) + 1)) if i and _goes_back(block, i)]
+        if again:
+            block.keep(np.delete(np.arange(len(block)), again))
+    return blocks
+
+
+def _goes_back(block: Block, row: int) -> bool:
+    counters = [c for c in block.layout.counters if integral(block.column(c))]
+    if counters:
+        return all(block.column(c)[row] <= block.column(c)[:row].max() for c in counters)
+    return bool((block.values[:row] == block.values[row]).all(axis=1).any())
 
 
 def _is_plain(item: tuple[str, Curve]) -> bool:

@@ -33,6 +33,10 @@ _SECTION = re.compile(
     r"(train\w*|valid\w*|val|eval\w*|test\w*)\b(?:\W+\w+){0,4}\W*$",
     re.I,
 )
+# "Early stopping, best iteration is:", "Stopping. Best iteration:": the record on the next line is an echo of an earlier one.
+_ECHO = re.compile(
+    r"\bbest\s+(?:iteration|round|epoch|step|score|model|result)s?(?:\s+(?:is|was|at|found))*\s*:\s*$", re.I
+)
 _GROUP = re.compile(r"^\s*[|│]\s*([\w.-]+/)\s*[|│]\s*[|│]\s*$")
 
 
@@ -51,6 +55,7 @@ class Scan:
     Attributes:
         rows: the rows of every layout.
         sections: (order, split) of lines such as ``Validation:``.
+        echoes: order of lines after which an earlier record is printed once more.
         fillers: order of lines that belong to a box of key-value lines without being one.
         events: tracebacks, out-of-memory errors and the like, with their line.
         lines: lines seen.
@@ -59,6 +64,7 @@ class Scan:
     def __init__(self) -> None:
         self.rows: dict[Layout, Rows] = {}
         self.sections: list[tuple[int, str]] = []
+        self.echoes: list[int] = []
         self.fillers: array[int] = array("q")
         self.events: list[dict[str, Any]] = []
         self.lines = 0
@@ -130,6 +136,8 @@ class Scan:
             for name, pattern in _EVENTS:
                 if pattern.search(line):
                     return self._event(name)
+        if _ECHO.search(line):
+            return self._echo
         if len(parts) == 1:
             return self._plan_text(raw)
         if len(parts) == 3 and not parts[0].strip() and not parts[2].strip():
@@ -196,6 +204,9 @@ class Scan:
         match = _GROUP.match(raw)
         self._group = match.group(1) if match else ""
         self.fillers.append(order)
+
+    def _echo(self, order: int, _raw: str, _parts: list[str]) -> None:
+        self.echoes.append(order)
 
     def _filler(self, order: int, _raw: str, _parts: list[str]) -> None:
         self.fillers.append(order)
