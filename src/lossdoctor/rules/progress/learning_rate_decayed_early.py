@@ -143,23 +143,23 @@ class Stop:
     doublings: float
 
 
-def points(reading: Reading) -> tuple[Floats, Floats]:
-    """Steps and finite values as fine as the summary has them: raw at both ends, blocks' levels between."""
+def samples(reading: Reading) -> tuple[Floats, Floats]:
+    """Steps and finite values of single points: all that are kept at both ends, the first of each block between."""
     s = reading.summary
     raw = s.raw()
     if raw is not None:
         steps, values = raw
     else:
-        between = (reading.steps > s.head_steps[-1]) & (reading.steps < s.tail_steps[0])
-        steps = np.concatenate((s.head_steps, reading.steps[between], s.tail_steps))
-        values = np.concatenate((s.head_values, reading.y[between], s.tail_values))
+        between = (s.blocks.first_step > s.head_steps[-1]) & (s.blocks.first_step < s.tail_steps[0])
+        steps = np.concatenate((s.head_steps, s.blocks.first_step[between], s.tail_steps))
+        values = np.concatenate((s.head_values, s.blocks.first[between], s.tail_values))
     finite = np.isfinite(values)
     return steps[finite].astype(np.float64), values[finite]
 
 
 def _gone_at(rate: Reading, share: float) -> int | None:
     """The first step from which the rate stays below a share of its peak; None when it does not."""
-    steps, values = points(rate)
+    steps, values = samples(rate)
     peak = float(values.max()) if len(values) else 0.0
     alive = np.flatnonzero(values >= 0.999 * share * peak)
     if not peak > 0 or len(alive) == 0 or alive[-1] + 1 >= len(values):
@@ -168,8 +168,8 @@ def _gone_at(rate: Reading, share: float) -> int | None:
 
 
 def _stop(reading: Reading, gone: int) -> Stop | None:
-    steps, values = points(reading)
-    if len(reading.summary.head_steps) < reading.summary.n and gone > reading.summary.head_steps[-1] // 2:
+    steps, values = samples(reading)
+    if not reading.summary.complete and gone > reading.summary.head_steps[-1] // 2:
         steps, values = reading.steps, reading.y  # the same grain on both sides of the step
     first = float(steps[0])
     length = gone - first

@@ -68,7 +68,7 @@ class PlateauThenDrop(Rule):
         fell, crept = s.middle - s.after, s.before - s.middle
         size = abs(s.middle) if reading.positive else reading.drop
         earlier = reading.level[: s.first]
-        return (
+        return bool(
             fell >= case.option(self, "z") * s.se
             and fell > 0
             and reading.y[s.last : s.stop].all()  # a loss that collapses to zero is another matter (LD208)
