@@ -1,5 +1,6 @@
 """LD2xx: progress."""
 
+from lossdoctor.rules.progress.dead_units import DeadUnits
 from lossdoctor.rules.progress.flat_line import FlatLine
 from lossdoctor.rules.progress.initial_loss_wrong import InitialLossWrong
 from lossdoctor.rules.progress.learning_rate_decayed_early import LearningRateDecayedEarly
@@ -12,5 +13,5 @@ from lossdoctor.rules.progress.stuck_at_chance import StuckAtChance
 
 RULES = (
     *(FlatLine, StuckAtChance, SlowDescent, Plateau, StoppedTooEarly),
-    *(LearningRateDecayedEarly, InitialLossWrong, LossCollapsed, PlateauThenDrop),
+    *(LearningRateDecayedEarly, InitialLossWrong, LossCollapsed, PlateauThenDrop, DeadUnits),
 )
