@@ -11,14 +11,16 @@ import numpy as np
 from lossdoctor.core.curve import Curve
 from lossdoctor.core.errors import UsageError
 from lossdoctor.core.names import Name, parse
+from lossdoctor.core.terms import SUMS, find_terms
 
 ROLES = (
     *("train_loss", "val_loss", "learning_rate", "grad_norm", "param_norm", "train_accuracy", "val_accuracy"),
     *("epoch", "loss_scale", "batch_size", "layer_grad_norm", "layer_param_norm"),
 )
+LOSSES = ("train_loss", "val_loss")
+_SHOWN = 6
 _XGBOOST = re.compile(r"validation_(\d+)[-/_]")
 _FEW = 8
-_SUMS = frozenset({"total", "overall", "sum", "all", "full", "combined"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +28,8 @@ class RoleMap:
     """The mapping of one run.
 
     Attributes:
-        names: role -> the log's names that play it; the first is the primary one.
+        names: role -> the log's names that play it; the first is the primary one. Several names of a loss are its
+            terms, logged without their total: what is judged and drawn is their sum.
         auxiliary: other losses, which raise only LD101 and LD102.
         adversarial: maximised or adversarial metrics, and the losses of reinforcement learning, which raise only LD101.
         comparable: whether train and validation loss measure the same quantity (paired by their stripped names),
@@ -42,6 +45,35 @@ class RoleMap:
         """The name of the role's first curve, or None."""
         found = self.names.get(role, ())
         return found[0] if found else None
+
+    def terms(self, role: str) -> tuple[str, ...]:
+        """The names whose sum plays a role; empty where one curve alone does."""
+        found = self.names.get(role, ()) if role in LOSSES else ()
+        return found if len(found) > 1 else ()
+
+    def label(self, role: str) -> str | None:
+        """The role's name in messages: the primary one, or ``"a + b"`` for a sum; None when nothing plays it.
+
+        >>> RoleMap({"train_loss": ("box_loss", "cls_loss"), "learning_rate": ("lr", "lr2")}).label("train_loss")
+        'box_loss + cls_loss'
+        """
+        terms = self.terms(role)
+        if not terms:
+            return self.primary(role)
+        more = f" + {len(terms) - _SHOWN} more" if len(terms) > _SHOWN else ""
+        return " + ".join(terms[:_SHOWN]) + more
+
+    def judged(self) -> RoleMap:
+        """The mapping for rules: a sum stands in the place of its terms, which count as auxiliary.
+
+        >>> RoleMap({"train_loss": ("box_loss", "cls_loss")}).judged().auxiliary
+        ('box_loss', 'cls_loss')
+        """
+        sums = {role: (label,) for role in LOSSES if self.terms(role) and (label := self.label(role))}
+        if not sums:
+            return self
+        terms = [n for role in sums for n in self.names[role]]
+        return replace(self, names={**self.names, **sums}, auxiliary=(*terms, *self.auxiliary))
 
 
 def map_roles(curves: Mapping[str, Curve], overrides: Mapping[str, str] | None = None) -> RoleMap:
@@ -68,6 +100,11 @@ def map_roles(curves: Mapping[str, Curve], overrides: Mapping[str, str] | None =
     if "val_loss" in overrides:
         val_aux = [n for n in [*val, *val_aux] if n not in taken]
         val = [overrides["val_loss"]]
+    summed = None if overrides.keys() & set(LOSSES) else find_terms(curves, named, train)
+    if summed is not None:
+        train_aux, val_aux = ([n for n in part if n not in {*summed[0], *summed[1]}] for part in (train_aux, val_aux))
+        val_aux = [n for n in [*val, *val_aux] if n not in summed[1]]
+        train, val = summed
     names: dict[str, tuple[str, ...]] = {}
     if train:
         names["train_loss"] = tuple(train)
@@ -85,15 +122,17 @@ def map_roles(curves: Mapping[str, Curve], overrides: Mapping[str, str] | None =
     )
 
 
-_REWARDS = frozenset({"rew", "reward", "returns", "return", "episodic"})
+_REWARDS = frozenset({"rew", "reward", "returns", "return"})
+_OF_EPISODES = frozenset({"ep", "eps", "episode", "episodic", "rollout", "total", "cumulative", "env", "discounted"})
 
 
 def _learns_from_rewards(named: Mapping[str, Name]) -> bool:
     """Whether the log is of reinforcement learning, whose losses say nothing of progress.
 
-    "rewards/chosen" of a preference fine-tuning is no reward of an episode.
+    A metric that is a reward and nothing else says so ("ep_rew_mean", "reward"); "rewards/chosen" of a preference
+    fine-tuning and "reward_f1" of a model that predicts rewards do not.
     """
-    return any(_REWARDS & set(p.bare) and "loss" not in p.bare for p in named.values())
+    return any(set(p.bare) & _REWARDS and set(p.bare) <= _REWARDS | _OF_EPISODES for p in named.values())
 
 
 def check_overrides(curves: Mapping[str, Curve], overrides: Mapping[str, str]) -> None:
@@ -152,7 +191,7 @@ def _train_losses(curves: Mapping[str, Curve], named: Mapping[str, Name]) -> tup
         p = named[name]
         scarce = len(curves[name]) * 20 < most or (len(curves[name]) == 1 and most > 1)
         plain = p.bare == ("loss",)
-        total = bool(set(p.bare) & _SUMS)
+        total = bool(set(p.bare) & SUMS)
         astray = others and off_axis(name)
         again = "vs" in p.bare  # "lm loss vs samples": the same curve over another axis
         return (astray, scarce, p.rank, again, not (plain or total), p.bare not in val_bares, -len(curves[name]))
@@ -174,7 +213,7 @@ def _val_losses(
         p = named[name]
         same = target is not None and _same_quantity(target, p)
         scarce = len(curves[name]) * 20 < most
-        plain = p.bare == ("loss",) or bool(set(p.bare) & _SUMS)
+        plain = p.bare == ("loss",) or bool(set(p.bare) & SUMS)
         again = "vs" in p.bare
         return (scarce, p.split == "test", again, not same, p.rank, not plain, -len(curves[name]), len(p.bare))
 
@@ -183,7 +222,7 @@ def _val_losses(
 
 
 def _same_quantity(a: Name, b: Name) -> bool:
-    return tuple(sorted(set(a.bare) - _SUMS)) == tuple(sorted(set(b.bare) - _SUMS))
+    return tuple(sorted(set(a.bare) - SUMS)) == tuple(sorted(set(b.bare) - SUMS))
 
 
 def _other_roles(curves: Mapping[str, Curve], named: Mapping[str, Name], names: dict[str, tuple[str, ...]]) -> None:
