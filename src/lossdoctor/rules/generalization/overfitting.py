@@ -91,13 +91,14 @@ class Overfitting(Rule):
         }.get(follows, "(no training loss is logged beside it)")
         severe = val.positive and t.relative > 1 and t.share > 0.5
         doubt = {"falls": 1.0, "level": 0.85}.get(follows, 0.75)
-        restore = f"restore {case.step_unit} {t.onset_step}, the lowest {metric}"
+        onset = _lowest_evaluation(val, t)
+        restore = f"restore {case.step_unit} {onset}, the lowest {metric}"
         return self.finding(
             case,
             metric=metric,
             severity="critical" if severe and t.share > 2 else "warning",
             summary=(
-                f"{metric} rose from {short(t.best.value)} at {case.step_unit} {t.onset_step} to {short(t.end.value)} "
+                f"{metric} rose from {short(t.best.value)} at {case.step_unit} {onset} to {short(t.end.value)} "
                 f"({rise}) {train}"
             ),
             confidence=doubt * sureness(t.z, case.option(self, "z"), 0.6),
@@ -122,6 +123,12 @@ class Overfitting(Rule):
             ),
             explains=("LD306", "LD307", "LD303", "LD204", "LD205", "LD302", "LD203"),
         )
+
+
+def _lowest_evaluation(val: Reading, t: Turn) -> int:
+    """The step of the lowest single evaluation, where it belongs to the lowest stretch; else that stretch's middle."""
+    step = val.summary.min_step
+    return step if abs(val.fraction(step) - val.fraction(t.onset_step)) < 0.1 else t.onset_step
 
 
 def _training_after(train: Reading | None, onset: int) -> str:
