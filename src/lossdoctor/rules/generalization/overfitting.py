@@ -102,7 +102,7 @@ class Overfitting(Rule):
                 f"({rise}) {train}"
             ),
             confidence=doubt * sureness(t.z, case.option(self, "z"), 0.6),
-            onset_step=t.onset_step,
+            onset_step=onset,
             evidence={
                 "lowest": t.best.value,
                 "end": t.end.value,
@@ -121,7 +121,7 @@ class Overfitting(Rule):
                 Action("add_regularization", "more weight decay, dropout or augmentation"),
                 Action("get_more_data", "or augment what there is"),
             ),
-            explains=("LD306", "LD307", "LD303", "LD204", "LD205", "LD302", "LD203"),
+            explains=("LD306", "LD307", "LD303", "LD308", "LD204", "LD205", "LD302", "LD203"),
         )
 
 
