@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,15 +19,30 @@ from lossdoctor.cli.app import app
 from lossdoctor.cli.pages import index_page, rule_docs, rule_page
 
 DOCS = Path(__file__).parent
+sys.path.insert(0, str(DOCS))
+
+import rule_cases  # noqa: E402
 
 
 def pages() -> dict[Path, str]:
     """Every generated page: path below docs/ -> text."""
     docs = rule_docs()
-    out = {Path("rules", f"{d.code}.md"): rule_page(d) for d in docs}
+    out = {
+        Path("rules", f"{d.code}.md"): rule_page(
+            d,
+            pictures=rule_cases.pictures_section(rule_cases.shown(d.code)),
+            vocabulary=rule_cases.vocabulary_section(rule_cases.findings(d.code)),
+        )
+        for d in docs
+    }
     out[Path("rules", "README.md")] = index_page(docs)
     out[Path("cli.md")] = cli_page()
     return out
+
+
+def pictures() -> list[rule_cases.Shown]:
+    """Every picture of a case that the pages show."""
+    return [one for doc in rule_docs() for one in rule_cases.shown(doc.code)]
 
 
 @dataclass(frozen=True)
@@ -101,16 +117,19 @@ def _cell(text: str) -> str:
 
 
 def main() -> None:
-    """Write the pages, and remove those of rules that are no more."""
+    """Write the pages and pictures, and remove those of rules that are no more."""
     wanted = pages()
     for path, text in wanted.items():
         target = DOCS / path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text, "utf-8")
-    for old in (DOCS / "rules").glob("*.md"):
-        if old.relative_to(DOCS) not in wanted:
+    drawn = pictures()
+    rule_cases.draw(drawn, DOCS)
+    kept = {*wanted, *(one.picture for one in drawn)}
+    for old in (p for pattern in ("*.md", "*/*.png") for p in (DOCS / "rules").glob(pattern)):
+        if old.relative_to(DOCS) not in kept:
             old.unlink()
-    print(f"wrote {len(wanted)} pages under {DOCS}")
+    print(f"wrote {len(wanted)} pages and {len(drawn)} pictures under {DOCS}")
 
 
 if __name__ == "__main__":

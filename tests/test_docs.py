@@ -13,7 +13,7 @@ from types import ModuleType
 import pytest
 
 from lossdoctor.core.roles import ROLES
-from lossdoctor.core.vocabulary import ACTIONS, CAUSES, TESTS
+from lossdoctor.core.vocabulary import ACTIONS, CAUSES, SAFETY_GRADES, TESTS
 from lossdoctor.rules import all_rules
 
 ROOT = Path(__file__).parents[1]
@@ -55,6 +55,33 @@ def test_generated_pages_are_fresh() -> None:
     assert (stale, left) == ([], set()), "run `make docs`"
 
 
+def test_every_rule_shows_a_sick_and_a_healthy_case() -> None:
+    """Their pictures are drawn by ``make docs``; here only that they are there, small, and no leftovers."""
+    shown = generator().pictures()
+    assert {(one.code, one.kind) for one in shown} == {(r.code, k) for r in all_rules() for k in ("sick", "healthy")}
+    assert [one.code for one in shown if (one.finding is not None) != (one.kind == "sick")] == []
+    there = {p.relative_to(DOCS) for p in (DOCS / "rules").rglob("*.png")}
+    assert there == {one.picture for one in shown}, "run `make docs`"
+    assert [str(p) for p in there if (DOCS / p).stat().st_size > 40_000] == []
+
+
+@pytest.mark.parametrize("rule", all_rules(), ids=lambda r: r.code)
+def test_every_rule_page_tells_causes_advice_and_options(rule: object) -> None:
+    page = read("docs", "rules", f"{rule.code}.md")  # type: ignore[attr-defined]
+    for heading in ("What it looks like", "What it sees", "What to try", "Causes it weighs", "What it advises"):
+        assert f"\n## {heading}\n" in page, heading
+    for option in rule.options:  # type: ignore[attr-defined]
+        assert f"| `{option.name}` | {option.default:g} |" in page
+
+
+def test_advice_on_the_pages_is_of_the_vocabulary() -> None:
+    for page in (DOCS / "rules").glob("LD*.md"):
+        table = page.read_text("utf-8").partition("## What it advises")[2].partition("\n## ")[0]
+        for action, grade in re.findall(r"^\| `(\w+)` \| (\w+) \|", table, re.MULTILINE):
+            assert action in ACTIONS, page.name
+            assert grade in SAFETY_GRADES, page.name
+
+
 def test_every_option_says_what_it_does() -> None:
     for name, function in generator().commands().items():
         assert function.__doc__, name
@@ -69,7 +96,8 @@ def test_every_command_is_in_the_readme_or_the_tutorial() -> None:
 
 @pytest.mark.parametrize("rule", all_rules(), ids=lambda r: r.code)
 def test_every_rule_is_in_the_changelog(rule: object) -> None:
-    assert rule.code in read("CHANGELOG.md")  # type: ignore[attr-defined]
+    told = " ".join(read("CHANGELOG.md").split())
+    assert f"{rule.code} {rule.name}" in told  # type: ignore[attr-defined]
 
 
 def test_the_vocabularies_are_in_json_md() -> None:
@@ -89,6 +117,55 @@ def test_the_json_example_is_a_report() -> None:
 
     (example,) = blocks(read("docs", "json.md"), "json")
     jsonschema.validate(json.loads(example), schema())
+
+
+def test_json_md_agrees_with_the_schema() -> None:
+    """Every field of the schema has its row, and no row tells of a field that is not there."""
+    from lossdoctor.render.jsonout import schema
+
+    whole = schema()
+    parts = {"The document": whole, **{_heading(n): d for n, d in whole["$defs"].items() if _heading(n)}}
+    text = read("docs", "json.md")
+    for heading, part in parts.items():
+        rows = re.findall(r"^\| (`.+?) \|", text.partition(f"\n## {heading}\n")[2].partition("\n## ")[0], re.MULTILINE)
+        told = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+        assert told == set(part["properties"]), heading
+
+
+def _heading(name: str) -> str:
+    return {"run": "A run", "finding": "A finding"}.get(name, "")
+
+
+def test_comparison_fields_are_in_json_md() -> None:
+    from dataclasses import fields
+
+    from lossdoctor.core.report import Comparison, ComparisonRow
+
+    told = read("docs", "json.md").partition("lossdoctor compare --format json")[2]
+    assert [f.name for k in (Comparison, ComparisonRow) for f in fields(k) if f"`{f.name}`" not in told] == []
+
+
+def test_every_exit_code_and_choice_is_documented() -> None:
+    """The fixed choices that people get wrong: formats, severities, suffixes."""
+    from lossdoctor.cli.compare import PICTURES
+    from lossdoctor.cli.complete import FAIL_ON
+    from lossdoctor.cli.diagnose import FORMATS
+    from lossdoctor.cli.export import SUFFIXES
+
+    text = read("docs", "cli.md")
+    for word in (*FAIL_ON, *FORMATS, *SUFFIXES, *PICTURES):
+        assert word in text, word
+    for code in (0, 1, 2):
+        assert f"| {code} |" in read("README.md")
+
+
+def test_every_format_is_in_the_readme() -> None:
+    from lossdoctor.readers.registry import registry
+
+    others = ("CSV", "JSON lines", "JSON", "TensorBoard", ".wandb", "wandb-summary.json", "MLflow", "Parquet", "text")
+    names = ("csv", "jsonl", "json", "tensorboard", "wandb", "wandb-summary", "mlflow", "parquet", "text")
+    words = dict(zip(names, others, strict=True))
+    assert [n for n in registry().names if words.get(n, n) not in read("README.md")] == []
 
 
 def test_configuration_names_every_key() -> None:
