@@ -14,6 +14,7 @@ from lossdoctor.core.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from lossdoctor.cli.baseline import Baseline
     from lossdoctor.core.report import Report
     from lossdoctor.readers import Scan
 
@@ -96,7 +97,6 @@ def diagnose(
 
     Exit code: 0 nothing at or above --fail-on, 1 findings, 2 wrong usage, nothing found or nothing readable.
     """
-    from lossdoctor.cli.baseline import Baseline
     from lossdoctor.cli.pool import diagnose_all
     from lossdoctor.cli.settings import effective_settings, run_context
     from lossdoctor.core.report import Report
@@ -108,7 +108,7 @@ def diagnose(
         pairs(context or (), "--context", "KEY=VALUE"), fail_on,
     )  # fmt: skip
     given = run_context(settings)
-    known = None if baseline is None else Baseline.load(baseline)
+    known = None if baseline is None else _baseline(baseline)
     if output is not None and os.path.isdir(output):
         raise UsageError(f"{output}: cannot be written (it is a folder); name a file in it")
     missing = [p for p in paths if _is_local(p) and not os.path.exists(p)]
@@ -129,6 +129,12 @@ def diagnose(
     if missing or (strict and report.errors):
         raise typer.Exit(2)
     raise typer.Exit(int(report.fails(settings.fail_on)))
+
+
+def _baseline(path: str) -> Baseline:
+    from lossdoctor.cli.baseline import Baseline
+
+    return Baseline.load(path)
 
 
 def _is_local(path: str) -> bool:

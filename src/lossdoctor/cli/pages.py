@@ -37,8 +37,8 @@ def rule_docs() -> list[RuleDoc]:
     return [rule_doc(r) for r in all_rules()]
 
 
-def rule_page(doc: RuleDoc) -> str:
-    """The rule's page as Markdown."""
+def rule_page(doc: RuleDoc, pictures: Sequence[str] = (), vocabulary: Sequence[str] = ()) -> str:
+    """The rule's page as Markdown, with the lines of two more sections: after the summary, and before the options."""
     lines = [
         f"# {doc.code} {doc.name}",
         "",
@@ -47,8 +47,10 @@ def rule_page(doc: RuleDoc) -> str:
         f"Default severity: **{doc.severity}**. Needs {doc.needs}."
         + (" In preview: it runs only when selected by its full code." if doc.preview else ""),
     ]
+    lines += pictures
     for title, body in doc.sections.items():
         lines += ["", f"## {title}", "", body]
+    lines += vocabulary
     if doc.options:
         lines += ["", "## Options", "", "| option | default | range | unit | meaning |", "|---|---|---|---|---|"]
         lines += [
@@ -73,8 +75,12 @@ def index_page(docs: Sequence[RuleDoc]) -> str:
         "| code | name | severity | sees |",
         "|---|---|---|---|",
     ]
-    lines += [f"| [{d.code}]({d.code}.md) | {d.name} | {d.severity} | {_cell(d.summary)} |" for d in docs]
+    lines += [f"| [{d.code}]({d.code}.md) | {_shown_name(d)} | {d.severity} | {_cell(d.summary)} |" for d in docs]
     return "\n".join(lines) + "\n"
+
+
+def _shown_name(doc: RuleDoc) -> str:
+    return doc.name + (" (preview)" if doc.preview else "")
 
 
 def _cell(text: str) -> str:
