@@ -41,6 +41,9 @@ def test_names_of_real_tools_are_taken_for_what_they_are(label: str) -> None:
     assert {k: roles.primary(ROLES[k]) for k in asked} == {k: tool.get(k) for k in asked}
     if "auxiliary" in tool:
         assert set(roles.auxiliary) == set(_names(tool["auxiliary"]))
+    for role, key in (("train_loss", "train_terms"), ("val_loss", "val_terms")):
+        if key in tool:
+            assert list(roles.terms(role)) == _names(tool[key])
     losses = {*roles.names.get("train_loss", ()), *roles.names.get("val_loss", ()), *roles.auxiliary}
     assert not losses & set(_names(tool.get("not_losses", "")))
 

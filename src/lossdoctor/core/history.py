@@ -13,8 +13,9 @@ from lossdoctor.core.context import RunContext
 from lossdoctor.core.curve import Curve
 from lossdoctor.core.errors import UsageError
 from lossdoctor.core.finding import Measurement
-from lossdoctor.core.roles import RoleMap, map_roles
+from lossdoctor.core.roles import LOSSES, RoleMap, map_roles
 from lossdoctor.core.segments import Segment, segments_of
+from lossdoctor.core.terms import total
 
 if TYPE_CHECKING:
     from lossdoctor.core.diagnosis import Diagnosis
@@ -187,6 +188,8 @@ class TrainingHistory:
         return {name: self[name] for name in self._curves}
 
     def __getitem__(self, name: str) -> Curve:
+        if name not in self._curves and (role := self._sum_named(name)):
+            return total([self[n] for n in self.roles.terms(role)])
         found = self._curves[name]
         if isinstance(found, Curve):
             return found
@@ -195,7 +198,13 @@ class TrainingHistory:
         return self._frozen[name]
 
     def __contains__(self, name: object) -> bool:
-        return name in self._curves
+        return name in self._curves or self._sum_named(name) is not None
+
+    def _sum_named(self, name: object) -> str | None:
+        """The role whose terms add up to what a finding calls ``"a + b"``."""
+        if not isinstance(name, str) or " + " not in name:
+            return None
+        return next((r for r in LOSSES if self.roles.terms(r) and self.roles.label(r) == name), None)
 
     def __len__(self) -> int:
         return max((len(self[n]) for n in self._curves), default=0)
@@ -225,8 +234,13 @@ class TrainingHistory:
         return self.roles.primary(role) or default
 
     def curve(self, role: str) -> Curve | None:
-        """The primary curve of a role, or None."""
-        name = self.roles.primary(role)
+        """The primary curve of a role, or None; the sum where a loss is logged only as its terms.
+
+        >>> h = TrainingHistory({n: ([1, 2], [2.0, 1.0]) for n in ("box_loss", "cls_loss", "val/box_loss", "val/cls_loss")})
+        >>> h.roles.names["train_loss"], h.curve("train_loss").values.tolist()
+        (('box_loss', 'cls_loss'), [4.0, 2.0])
+        """
+        name = self.roles.label(role)
         return None if name is None else self[name]
 
     @property

@@ -54,7 +54,7 @@ def document_kind(value: Any, name: str) -> Kind | None:
     return _by_step(value) or _bare(value, name)
 
 
-def _is_boosting(lists: list[tuple[str, list[float]]]) -> bool:
+def _is_boosting(lists: list[tuple[str, list[float | None]]]) -> bool:
     return any(n.split("/")[0] in _BOOSTERS and n.count("/") == 1 for n, _ in lists)
 
 

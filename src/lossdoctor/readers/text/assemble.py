@@ -64,7 +64,8 @@ def _without_echoes(blocks: list[Block], echoes: list[int]) -> list[Block]:
     A script that prints every record under "new best score:" is no such case: its counter goes on.
     """
     for block in blocks:
-        again = [i for i in np.flatnonzero(np.isin(block.order, np.array(echoes) + 1)) if i and _goes_back(block, i)]
+        found = np.flatnonzero(np.isin(block.order, np.array(echoes) + 1)).tolist()
+        again = [i for i in found if i and _goes_back(block, i)]
         if again:
             block.keep(np.delete(np.arange(len(block)), again))
     return blocks
