@@ -36,11 +36,10 @@ class DeadUnits(Rule):
 
     ## What to try
     Lower the learning rate or add warmup: one step that is too long kills units for good. Start biases at zero, use
-    He initialisation, a leaky rectifier or normalisation; begin again, since dead units do not recover.
+    He initialisation, a leaky rectifier or normalisation, and begin again.
 
     ## References
-    Lu et al. 2019, Dying ReLU and Initialization, arXiv:1903.06733. Karpathy 2016, Yes you should understand
-    backprop.
+    Lu et al. 2019, Dying ReLU and Initialization, arXiv:1903.06733.
     """
 
     code = "LD210"
@@ -58,7 +57,8 @@ class DeadUnits(Rule):
         measured = next((m for m in reversed(case.measurements) if m.name == "dead_fraction"), None)
         layers = _layers(case)
         whole = case.reading("grad_norm")
-        if measured is None and len(layers) < 2 and (whole is None or whole.n < 8 or case.primary is None):
+        judged = whole is not None and whole.n >= 8 and case.primary is not None
+        if measured is None and len(layers) < 2 and not judged:
             yield self.abstain()
         elif measured is not None and measured.value >= case.option(self, "dead"):
             yield self._measured(case, measured)
@@ -122,9 +122,8 @@ class DeadUnits(Rule):
         s = r.summary
         tail = s.tail_values[-max(len(s.tail_values) // 2, 1) :] if s.complete else s.tail_values
         limit = case.option(self, "tiny") * largest
-        if np.mean(np.abs(tail) <= limit) < case.option(self, "zero") or np.mean(
-            np.abs(r.y[len(r) // 2 :]) <= limit
-        ) < case.option(self, "zero"):
+        late, zero = r.y[len(r) // 2 :], case.option(self, "zero")
+        if min(np.mean(np.abs(tail) <= limit), np.mean(np.abs(late) <= limit)) < zero:
             return None
         alive = np.flatnonzero(np.abs(r.y[: len(r) // 2 + 1]) > limit)
         if len(alive) < 2:
