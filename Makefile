@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 WORKERS ?= 2
 
-.PHONY: help demo test check bench quality docs clean
+.PHONY: help demo test check bench quality clinic docs clean
 .DEFAULT_GOAL := help
 
 help:  ## what there is
@@ -43,6 +43,9 @@ bench: $(VENV)/.dev  ## speed, ours and theirs side by side; fails at its end wh
 
 quality: $(VENV)/.dev  ## how often it is right, on runs whose truth is known; writes docs/quality.md
 	$(BIN)/python -m benchmarks.quality --small
+
+clinic: $(VENV)/.dev  ## train and judge the whole clinic beside the peers: hours, resumable; writes docs/quality.md
+	$(BIN)/python -m benchmarks.clinic --workers $(WORKERS)
 
 docs: $(VENV)/.dev  ## generate docs/rules/ and docs/cli.md
 	$(BIN)/python docs/generate.py

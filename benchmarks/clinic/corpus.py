@@ -14,7 +14,9 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from numpy.random import Generator
 
 from benchmarks.clinic import faults, tasks
 from benchmarks.clinic.config import SCHEDULES, Config
+from benchmarks.clinic.faults.base import Fault
 from benchmarks.clinic.train import Run, run
 from benchmarks.clinic.truth import OUTCOME_CODES, Truth, assess, compare
 
@@ -32,6 +35,7 @@ HELD_OUT = 100_000  # runs from this index on are for measuring only: nothing ma
 SIZES = {0: (270, 324), HELD_OUT: (120, 162)}
 
 
+@cache
 def healthy_config(index: int) -> Config:
     """The healthy configuration of an index: task in turn, all else drawn."""
     rng = np.random.default_rng([index, 7])
@@ -100,18 +104,29 @@ def sick_config(index: int, *, ready: Callable[[Config], bool] | None = None) ->
     Twins that are not cached are trained, as the choice rests on them; where ``ready`` says that a candidate is not
     ready to be looked at, None is returned instead.
     """
-    rng = np.random.default_rng([index, 13])
-    first = HELD_OUT if index >= HELD_OUT else 0
-    fault = faults.ALL[(index - first) % len(faults.ALL)]
-    for k in rng.permutation(SIZES[first][0])[:60]:
-        twin = healthy_config(first + int(k))
-        if not fault.fits(twin):
-            continue
+    for sick, twin in candidates(index):
         if ready is not None and not ready(twin):
             return None
         if not load(twin)["truth"]["flaw"]:
-            return fault.configure(twin, rng), twin
+            return sick, twin
     return None
+
+
+def fault_of(index: int) -> Fault:
+    """The fault of a sick run: all in turn."""
+    first = HELD_OUT if index >= HELD_OUT else 0
+    return faults.ALL[(index - first) % len(faults.ALL)]
+
+
+def candidates(index: int) -> Iterator[tuple[Config, Config]]:
+    """What the sick run of an index may be, with its twin: the first whose twin turns out healthy is taken."""
+    rng = np.random.default_rng([index, 13])
+    first = HELD_OUT if index >= HELD_OUT else 0
+    fault = fault_of(index)
+    for k in rng.permutation(SIZES[first][0])[:60]:
+        twin = healthy_config(first + int(k))
+        if fault.fits(twin):
+            yield fault.configure(twin, deepcopy(rng)), twin
 
 
 def is_cached(config: Config) -> bool:

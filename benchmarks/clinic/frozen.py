@@ -1,0 +1,88 @@
+"""The held-out half, frozen before anything was tuned: ``held_out.tsv`` lists its runs by hash, and every evaluation on
+them is written into ``held_out_log.tsv``.
+
+A healthy run is listed by the hash of its configuration. Which twin a sick run is derived from rests on which twins
+turn out healthy when they are trained, so a sick run is listed by the hash over all its candidates in their order.
+``python -m benchmarks.clinic.frozen`` writes the list; the test that holds it to :data:`SHA256` fails when it changes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+from benchmarks.clinic import corpus
+from benchmarks.clinic.config import VERSION
+from lossdoctor import __version__
+
+LIST = Path(__file__).with_name("held_out.tsv")
+LOG = Path(__file__).with_name("held_out_log.tsv")
+SHA256 = "973cf52e3760d68731d37eb5dea640d8f6582fac317ad75a64495a2bd7f374fa"
+COLUMNS = (
+    "date commit changed lossdoctor clinic table healthy false_alarms sick detected treatable first_right "
+    "one_of_three harmful"
+).split()
+
+
+def lines() -> Iterator[str]:
+    """The list as it follows from the code."""
+    healthy, sick = corpus.SIZES[corpus.HELD_OUT]
+    yield "kind\tindex\tfault\thash"
+    for i in range(corpus.HELD_OUT, corpus.HELD_OUT + healthy):
+        yield f"healthy\t{i}\thealthy\t{corpus.healthy_config(i).key()}"
+    for i in range(corpus.HELD_OUT, corpus.HELD_OUT + sick):
+        drawn = [f"{s.key()} {t.key()}" for s, t in corpus.candidates(i)]
+        yield f"sick\t{i}\t{corpus.fault_of(i).name}\t{hashlib.sha256(chr(10).join(drawn).encode()).hexdigest()[:16]}"
+
+
+def digest(text: str) -> str:
+    """The hash that the list is frozen by."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def note(table: str, counts: Mapping[str, object], path: Path = LOG) -> None:
+    """Append one evaluation; counts that were not measured stay empty."""
+    commit, changed = _commit()
+    known = {
+        "date": datetime.now(UTC).strftime("%Y-%m-%dT%H:%MZ"),
+        "commit": commit,
+        "changed": changed,
+        "lossdoctor": __version__,
+        "clinic": VERSION,
+        "table": table,
+        **counts,
+    }
+    unknown = set(known) - set(COLUMNS)
+    if unknown:
+        raise ValueError(f"no column {', '.join(sorted(unknown))}; there are {', '.join(COLUMNS)}")
+    if not path.exists():
+        path.write_text("\t".join(COLUMNS) + "\n")
+    with path.open("a") as log:
+        log.write("\t".join(str(known.get(name, "")) for name in COLUMNS) + "\n")
+
+
+def _commit() -> tuple[str, str]:
+    """The commit that was evaluated, and whether the package had changes on top of it."""
+    here = Path(__file__).parent
+
+    def git(*words: str) -> str:
+        done = subprocess.run(["git", *words], cwd=here, capture_output=True, text=True, check=False)
+        return done.stdout.strip() if done.returncode == 0 else ""
+
+    root = git("rev-parse", "--show-toplevel")
+    return git("rev-parse", "--short", "HEAD") or "unknown", "yes" if git("status", "-s", f"{root}/src") else "no"
+
+
+def main() -> int:
+    text = "\n".join(lines()) + "\n"
+    LIST.write_text(text)
+    print(digest(text))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
