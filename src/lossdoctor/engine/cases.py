@@ -30,7 +30,7 @@ def build_cases(
     options: Mapping[str, Mapping[str, float]],
 ) -> tuple[Case, list[Case]]:
     """The case of the whole run (superseded points left out) and one per segment (the same one when there is one)."""
-    roles = history.roles
+    roles = history.roles.judged()
     segments = history.segments
     surviving = {name: _surviving(history[name]) for name in _judged_names(roles)}
     whole_span = Segment(segments[0].first_step, segments[-1].last_step) if segments else Segment(0, 0)
