@@ -113,9 +113,8 @@ class DeadUnits(Rule):
             return
         metric = case.roles.primary("grad_norm") or ""
         what = f"{metric} is zero since {case.step_unit} {silent.since} and the loss stands still"
-        # It says less of the cause than a flat line does, so it stands beside one and does not replace it.
-        evidence = {"since": silent.since}
-        yield self._describe(case, metric, what, 0.7, silent.since, evidence, causes=_NONE_AT_ALL, explains=("LD106",))
+        seen = {"since": silent.since}  # says less of the cause than a flat line does: beside one, not instead of it
+        yield self._describe(case, metric, what, 0.7, silent.since, seen, causes=_NONE_AT_ALL, explains=("LD106",))
 
     def _silent(self, case: Case, r: Reading, largest: float) -> Silence | None:
         """Since when a norm is zero; None when it is not in the later half of the run."""
