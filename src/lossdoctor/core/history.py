@@ -236,7 +236,8 @@ class TrainingHistory:
     def curve(self, role: str) -> Curve | None:
         """The primary curve of a role, or None; the sum where a loss is logged only as its terms.
 
-        >>> h = TrainingHistory({n: ([1, 2], [2.0, 1.0]) for n in ("box_loss", "cls_loss", "val/box_loss", "val/cls_loss")})
+        >>> names = ("box_loss", "cls_loss", "val/box_loss", "val/cls_loss")
+        >>> h = TrainingHistory({n: ([1, 2], [2.0, 1.0]) for n in names})
         >>> h.roles.names["train_loss"], h.curve("train_loss").values.tolist()
         (('box_loss', 'cls_loss'), [4.0, 2.0])
         """

@@ -33,7 +33,7 @@ _SECTION = re.compile(
     r"(train\w*|valid\w*|val|eval\w*|test\w*)\b(?:\W+\w+){0,4}\W*$",
     re.I,
 )
-# "Early stopping, best iteration is:", "Stopping. Best iteration:": the record on the next line is an echo of an earlier one.
+# "Early stopping, best iteration is:", "Stopping. Best iteration:": the record on the next line is an echo.
 _ECHO = re.compile(
     r"\bbest\s+(?:iteration|round|epoch|step|score|model|result)s?(?:\s+(?:is|was|at|found))*\s*:\s*$", re.I
 )
