@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import numpy as np
+
 from lossdoctor.core.finding import Abstention, Action, Cause, Finding
 from lossdoctor.core.numbers import percent, short
 from lossdoctor.core.options import Option
@@ -75,10 +77,13 @@ class FlatLine(Rule):
 
     def judge(self, case: Case) -> Iterable[Finding | Abstention]:
         primary = case.primary
-        if primary is None or len(primary[1]) < 6:
+        if primary is None or len(primary[1]) < 4:
             yield self.abstain()
             return
         metric, reading = primary
+        if len(reading) < 6 and not (reading.positive and float(np.ptp(reading.y)) < 0.002 * reading.end.value):
+            yield self.abstain()  # four or five points show a flat line only when they are all but equal
+            return
         whole = fall(reading)
         if whole is None or self._continued(case, reading):
             return
@@ -101,12 +106,11 @@ class FlatLine(Rule):
                 return "from the start"
         se = abs(whole.drop / whole.z) if whole.z else reading.sigma
         still = abs(whole.z) < z and whole.trend_z > -2.5 and moved <= 4 * max(reading.sigma, reading.start.se)
-        # Noise may hide a fall: flat is what cannot have fallen by much, not what failed to show that it fell.
+        # Noise may hide a fall: flat is what cannot have fallen by much, not what failed to show that it fell. The
+        # fewer points, the less may be hidden.
         hidden = whole.drop + 2 * se
-        if still and (
-            not reading.positive
-            or max(hidden, lowest_gain / 2) < case.option(self, "hidden") * abs(reading.start.value)
-        ):
+        most = case.option(self, "hidden") * min(1.0, len(reading) / 24) * abs(reading.start.value)
+        if still and (not reading.positive or max(hidden, lowest_gain / 2) < most):
             return "from the start"
         if not reading.positive:
             return ""
