@@ -46,6 +46,14 @@ def _running_mean() -> TrainingHistory:
     return TrainingHistory({"loss": (steps, mean.ravel())}, context=RunContext(steps_per_epoch=100))
 
 
+def _sorted_like_a_mean() -> TrainingHistory:
+    """Data in one order, whose steps shrink within the epoch as those of a running mean do."""
+    rng = np.random.default_rng(9)
+    steps = np.arange(1500)
+    loss = 1.0 + 2.0 / (1 + steps / 20) + 0.3 * np.log(1 + steps % 50) + rng.normal(0, 0.002, 1500)
+    return TrainingHistory({"loss": (steps, loss)}, context=RunContext(steps_per_epoch=50))
+
+
 def _rate_restarts() -> TrainingHistory:
     """The learning rate restarts with each epoch, and the loss follows it."""
     h = _run(1000, 50, 0.0, 8)
@@ -60,6 +68,7 @@ SICK = {
     "rising within each epoch, every tenth step": lambda: _run(400, 200, 0.4, 2, every=10),
     "a long run": lambda: _run(60000, 125, 0.5, 3, noise=0.2),
     "epochs longer than what is kept raw": lambda: _run(100000, 9000, 0.3, 4),
+    "sorted, with steps that shrink like a mean's": _sorted_like_a_mean,
     "the evaluations tell the epochs": _by_evaluations,
 }
 HEALTHY = {

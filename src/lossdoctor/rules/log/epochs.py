@@ -85,7 +85,20 @@ def is_running_mean(reading: Reading, length: float) -> bool:
     if len(sizes) < 3 or min(sizes) <= 0:
         return False
     slope, _ = np.polyfit(middles, np.log(sizes), 1)
-    return bool(-1.5 < slope < -0.6 and all(b < a for a, b in pairwise(sizes)))
+    if not -1.5 < slope < -0.6 or not all(b < a for a, b in pairwise(sizes)):
+        return False
+    undone = _in_stretch(s.head_steps.astype(np.float64), _undone(s.head_steps, s.head_values, length), length)
+    return undone is None or undone.period.strength < 0.15  # sorted data repeat themselves below a mean, too
+
+
+def _undone(steps: NDArray[np.int64], values: Floats, length: float) -> Floats:
+    """The plain values below a mean over the epoch so far: between two points, the mean of what came in between."""
+    k = (steps - steps[0]) % length + 1.0
+    before, mean = np.concatenate(([0.0], k[:-1])), np.concatenate(([0.0], values[:-1]))
+    new = k <= before
+    before, mean = np.where(new, 0.0, before), np.where(new, 0.0, mean)
+    plain: Floats = (k * values - before * mean) / (k - before)
+    return plain
 
 
 def _clipped(values: Floats, points: float) -> Floats:
