@@ -46,7 +46,7 @@ TRUTH = (
     "log does not show: a run counts as healthy only if its loss on held-out examples ended near its best, near what "
     "the task allows, and level; a fault counts only if it did visible harm against a twin trained without it. A "
     "*right code* is any finding that names the disease or its direct symptom; an *alarm* is a status of warning or "
-    "critical. Intervals of single counts are Wilson's at 95 %; those in the side-by-side tables draw whole tasks (bootstrap)."
+    "critical. Intervals of single counts are Wilson's at 95 %; those side by side draw whole tasks (bootstrap)."
 )
 CAUSAL = (
     "Advice is scored by what it leads to: every sick run is trained again, from the same seed and for the same number "
