@@ -34,6 +34,8 @@ class Doctor(TyperGroup):
         except BrokenPipeError:
             _drop_output()
             raise typer.Exit(PIPE_CLOSED) from None
+        except OSError as error:
+            raise typer.Exit(_unwritable(error)) from None
 
 
 def _version(wanted: bool) -> None:
@@ -85,14 +87,24 @@ def run(arguments: Sequence[str] | None = None) -> int:
     else:
         code = 0
     try:
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except BrokenPipeError:
         _drop_output()
         return PIPE_CLOSED
+    except OSError as error:
+        return _unwritable(error)
     return code if isinstance(code, int) else int(bool(code))
+
+
+def _unwritable(error: OSError) -> int:
+    """One line about output that cannot be written (a full disk); exit code 2."""
+    fail(f"{error.filename or 'standard output'}: {error.strerror or error}; free some space or write elsewhere")
+    _drop_output()
+    return 2
 
 
 def _drop_output() -> None:
     """Point standard output at nothing, so that the interpreter's last flush cannot fail as well."""
-    with suppress(OSError, ValueError):  # not a real file (a test's capture): nothing to protect
+    with suppress(OSError, ValueError, AttributeError):  # none, or not a real file: nothing to protect
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

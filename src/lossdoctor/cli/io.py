@@ -90,10 +90,19 @@ def replacing(path: str) -> Iterator[Path]:
 
 
 def say(content: str | bytes) -> None:
-    """Text, or UTF-8 bytes as they are, on standard output, with a newline at the end."""
-    text = content.decode("utf-8") if isinstance(content, bytes) else content
-    sys.stdout.write(text if text.endswith("\n") else text + "\n")
-    sys.stdout.flush()
+    """Text, or UTF-8 bytes as they are, on standard output, with a newline at the end.
+
+    Bytes (JSON, SARIF, XML, HTML) stay UTF-8 whatever the terminal's encoding: they are meant for programs.
+    """
+    raw = getattr(sys.stdout, "buffer", None)
+    if isinstance(content, bytes) and raw is not None:
+        sys.stdout.flush()
+        raw.write(content if content.endswith(b"\n") else content + b"\n")
+        raw.flush()
+    elif sys.stdout is not None:  # None where the process was started without one
+        text = content.decode("utf-8") if isinstance(content, bytes) else content
+        sys.stdout.write(text if text.endswith("\n") else text + "\n")
+        sys.stdout.flush()
 
 
 @contextmanager
