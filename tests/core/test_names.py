@@ -96,3 +96,21 @@ def test_no_name_breaks_it(text: str) -> None:
     assert name.text == text
     assert name.split in ("", "train", "val", "test")
     assert all(isinstance(w, str) for w in name.bare)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "split"),
+    [
+        ("train_losses", "loss", "train"),
+        ("ff_test_losses", "loss", "test"),
+        ("losses/val", "loss", "val"),
+        ("losses", "loss", ""),
+        ("losses/learning_rate", "learning_rate", ""),
+        ("num_losses", "other", ""),
+        ("D_A", "adversarial", ""),
+        ("G_L1", "adversarial", ""),
+        ("d_model", "other", ""),
+    ],
+)
+def test_lists_of_losses_and_parts_of_a_gan(name: str, kind: str, split: str) -> None:
+    assert (parse(name).kind, parse(name).split) == (kind, split)

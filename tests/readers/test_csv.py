@@ -253,6 +253,7 @@ def test_a_column_filled_for_the_first_steps_only() -> None:
     ("header", "unit", "first"),
     [
         ("epoch,global_step,loss", "step", 100),
+        ("epoch,current_steps,loss", "step", 100),
         ("step,iteration,loss", "step", 1),
         ("epoch,val,loss", "epoch", 1),
         ("tokens,val,loss", "token", 1),

@@ -171,6 +171,49 @@ def test_a_record_under_each_new_best_score_is_a_record() -> None:
     assert len(read(log)["loss"]) == 8
 
 
+def test_a_bar_on_the_line_of_one_record_gives_the_others_no_step() -> None:
+    """A console of the HF Trainer, of which the first line was drawn over a progress bar."""
+    record = "{{'loss': {:.4f}, 'grad_norm': 1.5, 'learning_rate': 1e-05, 'epoch': 0.0}}"
+    log = [record.format(8 / s) for s in range(1, 11)]
+    log[0] += " " * 40 + "| 19/92 [00:03<00:11,  6.29it/s]"
+    history = read("\n".join(log) + "\n")
+    assert history["loss"].steps.tolist() == list(range(1, 11))
+    assert history.step_unit == "row"
+
+
+def test_numbered_values_without_a_name_are_a_loss() -> None:
+    history = read("".join(f"{s}: -{5 + s % 7 / 10:.6f}\n" for s in range(1200, 1230)))
+    assert history["loss"].steps.tolist() == list(range(1200, 1230))
+    assert history["loss"].values[0] == -5.3
+    assert "without a name: taken as step and loss" in history.notes[0]
+
+
+@pytest.mark.parametrize("text", ["1: 5\n2: 6\n3: 7\n", "3: 0.5\n2: 0.6\n9: 0.7\n", "1: 0.5\n2: 0.6\nend\nof\nit\n"])
+def test_numbered_lists_are_no_loss(text: str) -> None:
+    with pytest.raises(NotRecognizedError):
+        read(text)
+
+
+def test_a_header_with_a_colon_opens_a_table() -> None:
+    rows = "".join(f"{s}:\t{4 / s:.4f}\t{3.0 + s:.4f}\n" for s in range(1881, 1888))
+    history = read("ITER:       LOSS               SUM(GRADNORM)\n" + rows)
+    assert history["LOSS"].steps.tolist() == list(range(1881, 1888))
+    assert history.roles.names["train_loss"] == ("LOSS",)
+
+
+def test_a_backtick_before_the_first_epoch_of_a_pasted_log() -> None:
+    bar = "178/178 [==============================] - 0s 76us/step - loss: {:.4f} - acc: 0.0056\n"
+    log = "`" + "".join(f"Epoch {e}/250\n" + bar.format(1 / e) for e in range(1, 9))
+    assert read(log)["loss"].steps.tolist() == list(range(1, 9))
+
+
+def test_what_cyclegan_prints_is_adversarial() -> None:
+    line = "(epoch: 1, iters: {}, time: 2.416, data: 9.430) D_A: {} G_A: 0.433 cycle_A: 2.246 idt_A: 1.263 \n"
+    history = read("".join(line.format(100 * i, 0.5 + i / 100) for i in range(1, 9)))
+    assert set(history.roles.adversarial) == {"D_A", "G_A"}
+    assert history["D_A"].steps.tolist() == list(range(100, 900, 100))
+
+
 def test_nan_and_inf() -> None:
     values = read("step 1 loss 1.0\nstep 2 loss nan\nstep 3 loss: inf\nstep 4 loss -inf\n")["loss"].values
     np.testing.assert_array_equal(values, [1.0, np.nan, np.inf, -np.inf])

@@ -61,6 +61,7 @@ _MAXIMISED = frozenset(
 _ADVERSARIAL = frozenset(
     {"gan", "adversarial", "adv", "generator", "discriminator", "critic", "actor", "policy", "disc", "entropy"}
 )
+_GAN_PARTS = frozenset({"a", "b", "x", "y", "real", "fake", "gan", "adv", "l1", "l2", "vgg", "feat", "total"})
 _ACCURACY = frozenset({"acc", "accuracy", "top1", "prec1"})
 # With these words a value is about the learning rate, and not the rate itself.
 _NOT_RATE = frozenset({"momentum", "decay", "wd", "mult", "multiplier", "factor", "scale", "ratio", "loss"})
@@ -96,7 +97,7 @@ def parse(text: str) -> Name:
     >>> parse("train/lr").kind
     'learning_rate'
     """
-    components = [tokens(c) for c in _COMPONENTS.split(text)]
+    components = _with_loss([tokens(c) for c in _COMPONENTS.split(text)])
     words = [w for c in components for w in c]
     split = _split_of(components)
     body = tuple(w for w in words if w not in TRAIN and w not in VALIDATION and w not in TEST)
@@ -117,6 +118,16 @@ def tokens(text: str) -> list[str]:
     words = [w.lower() for part in _SEPARATORS.split(text) if part for w in _CAMEL.split(part)]
     glued = ((w, _GLUED.fullmatch(w)) for w in words)
     return [part for w, match in glued for part in (match.groups() if match else (w,))]
+
+
+def _with_loss(components: list[list[str]]) -> list[list[str]]:
+    """``train_losses`` and ``losses/train`` are losses, named as lists are; ``losses/x`` only files x there."""
+    words = [w for c in components for w in c]
+    if "loss" in words or "losses" not in words:
+        return components
+    alone = all(w == "losses" or w in _QUALIFIERS or w in TRAIN or w in VALIDATION or w in TEST for w in words)
+    named = range(len(components)) if alone else (len(components) - 1,)
+    return [["loss" if w == "losses" and i in named else w for w in c] for i, c in enumerate(components)]
 
 
 def _split_of(components: list[list[str]]) -> str:
@@ -164,7 +175,7 @@ def _kind(bare: tuple[str, ...], components: list[list[str]]) -> tuple[str, int]
     words = set(bare)
     is_loss = "loss" in words or any(w.endswith("loss") for w in bare)
     g_or_d = bool(words & {"g", "d", "gen", "dis"}) and is_loss
-    if _is_adversarial(components) or g_or_d:
+    if _is_adversarial(components) or g_or_d or _is_gan_term(components[-1]):
         return "adversarial", 0
     if words & _NOT_LOSS:
         return "other", 0
@@ -186,6 +197,11 @@ def _kind(bare: tuple[str, ...], components: list[list[str]]) -> tuple[str, int]
     if ranks and len(bare) <= 3:
         return "loss", min(ranks)
     return "other", 0
+
+
+def _is_gan_term(words: list[str]) -> bool:
+    """``G_A``, ``D_real``: what CycleGAN and pix2pix print, the generator's and the discriminator's parts."""
+    return len(words) == 2 and words[0] in ("g", "d") and words[1] in _GAN_PARTS
 
 
 def _is_adversarial(components: list[list[str]]) -> bool:

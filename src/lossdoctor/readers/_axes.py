@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 _SEPARATORS = re.compile(r"[\s\-./:]+")
 _GLOBAL = "global_step global_steps globalstep total_timesteps"
 _STEPS = (
-    "step steps _step n_step num_steps train_step training_step total_steps global_iter global_iteration iteration"
-    " iterations iter iters it n_iter num_iter num_updates update updates n_updates boosting_round round rounds tree"
+    "step steps _step n_step num_steps current_step current_steps train_step training_step total_steps global_iter"
+    " global_iteration iteration iterations iter iters it n_iter num_iter num_updates update updates n_updates boosting_round round rounds tree"
     " trees n_trees num_trees timestep timesteps"
 )
 _COUNTS = "samples_seen consumed_samples consumed_train_samples images_seen examples_seen"

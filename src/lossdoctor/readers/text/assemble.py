@@ -85,14 +85,22 @@ def _is_plain(item: tuple[str, Curve]) -> bool:
 
 
 def _numbers_only(scan: Scan, source: Source, axis: Axis) -> dict[str, Curve]:
-    """A file of bare numbers, one a line, is a curve when its name says of what."""
+    """A file of bare numbers, one a line, is a curve when its name says of what; one of ``step: value`` is a loss."""
     values = np.array(scan.numbers_only, dtype=np.float64)
     stem = source.name.rsplit(".", 1)[0]
-    if len(values) < 3 or len(values) < 0.9 * scan.lines or parse(stem).kind not in ("loss", "accuracy"):
+    if len(values) >= max(3, 0.9 * scan.lines) and parse(stem).kind in ("loss", "accuracy"):
+        axis.unit = "row"
+        axis.notes.append(f"a file of bare numbers, taken as {stem!r} because of its name")
+        return {stem: Curve.make(range(1, len(values) + 1), values)}
+    pairs = np.array(scan.numbered, dtype=np.float64).reshape(-1, 2)
+    if len(pairs) < max(3, 0.9 * scan.lines):
         return {}
-    axis.unit = "row"
-    axis.notes.append(f"a file of bare numbers, taken as {stem!r} because of its name")
-    return {stem: Curve.make(range(1, len(values) + 1), values)}
+    steps, values = pairs[:, 0], pairs[:, 1]
+    if not (integral(steps) and np.all(np.diff(steps) > 0)) or np.all(values == np.floor(values)):
+        return {}
+    axis.unit = "step"
+    axis.notes.append("lines of a number and a value without a name: taken as step and loss")
+    return {"loss": Curve.make(steps.astype(np.int64), values)}
 
 
 def _overrides(curves: dict[str, Curve]) -> dict[str, str]:

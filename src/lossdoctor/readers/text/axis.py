@@ -82,11 +82,21 @@ def assign(blocks: list[Block], fillers: Ints) -> Axis:
         if _own_steps(block, epochs, based, axis) and block.layout.split not in ("val", "test"):
             providers.append(block)
     judged = [b for b in providers if has_known(b)]
+    if _lone(judged, blocks):  # a progress bar on the same line as one record says nothing of the others
+        for block in judged:
+            block.steps, block.fine = None, False
+        judged = []
     headers = [b for b in blocks if not b.layout.metrics]
     if judged:
         _fill(blocks, _track_of(judged), axis)
         return axis
     return _from_headers(blocks, headers, epochs, axis, fillers)
+
+
+def _lone(judged: list[Block], blocks: list[Block]) -> bool:
+    """Whether a single record has a step of its own and many others have none."""
+    others = sum(len(b) for b in blocks if b.steps is None and has_known(b) and not b.averaged)
+    return sum(map(len, judged)) == 1 and judged[0].layout.bar == "tqdm" and others >= 3
 
 
 def _collapse(block: Block, epochs: Track) -> None:
@@ -286,7 +296,12 @@ def _bar_track(bars: list[Block]) -> Track:
 def _by_rows(blocks: list[Block], main: Block, axis: Axis) -> None:
     axis.unit = "row"
     axis.notes.append("the log names no step that goes on; its rows are counted")
-    course = Track(main.order, np.arange(1, len(main) + 1, dtype=np.float64))
+    names = {c.name for c in main.layout.metrics}
+    alike = [
+        b.order for b in blocks if {c.name for c in b.layout.metrics} == names and b.layout.split == main.layout.split
+    ]
+    order = np.sort(np.concatenate(alike))
+    course = Track(order, np.arange(1, len(order) + 1, dtype=np.float64))
     for block in blocks:
         found = course.at(block.order)
         block.steps = np.nan_to_num(found, nan=1.0).astype(np.int64)

@@ -70,7 +70,7 @@ def find_key(text: str) -> Key | None:
     for match in _DELIMITER.finditer(bare):
         if match.end() < len(bare):
             start = match.end()
-    chunk = bare[start:].strip(" \t:=-–—#*>.\u2022")
+    chunk = bare[start:].strip(" \t:=-–—#*>.`\u2022")
     head = bare[:start]
     words = strip_filler(chunk.split())
     if words and len(words) > 1 and words[-1].lower() == "value":  # Megatron: "lm loss value"

@@ -57,6 +57,8 @@ class Scan:
         sections: (order, split) of lines such as ``Validation:``.
         echoes: order of lines after which an earlier record is printed once more.
         fillers: order of lines that belong to a box of key-value lines without being one.
+        numbers_only: the numbers of lines that hold one number and nothing else.
+        numbered: number and value, in turn, of lines such as ``1200: 0.53``.
         events: tracebacks, out-of-memory errors and the like, with their line.
         lines: lines seen.
     """
@@ -69,6 +71,7 @@ class Scan:
         self.events: list[dict[str, Any]] = []
         self.lines = 0
         self.numbers_only: array[float] = array("d")
+        self.numbered: array[float] = array("d")
         self._plans: dict[int, Any] = {}
         self._loose: dict[int, Any] = {}
         self._table: Table | None = None
@@ -147,6 +150,8 @@ class Scan:
             return self._open_table
         if self._table is not None and (numeric or self._table.overall(line)) and self._table.cells(raw) is not None:
             return self._table_row
+        if len(parts) == 5 and numeric and parts[2].strip() == ":" and not parts[4].strip():
+            return self._numbered
         fields = analyse(line.strip(" "), split(line.strip(" ")))
         if fields is None:
             if line.lstrip()[:1] in "|│" and len(parts) <= 7:
@@ -214,6 +219,10 @@ class Scan:
     def _table_row(self, order: int, raw: str, _parts: list[str]) -> None:
         if self._table is not None and not self._table.row(order, raw) and self._table.misses > PATIENCE:
             self._table = None
+
+    def _numbered(self, order: int, raw: str, parts: list[str]) -> None:
+        if self._table is None or not self._table.row(order, raw):
+            self.numbered.extend((to_float(parts[1]), to_float(parts[3])))
 
     def _bare_number(self, _order: int, _raw: str, parts: list[str]) -> None:
         self.numbers_only.append(to_float(parts[1]))

@@ -46,6 +46,8 @@ def header_names(line: str) -> list[str] | None:
         names = [n for n in _GAP.split(text) if n]
         if len(names) < 2 or any(len(n.split()) > 3 for n in names):
             names = text.split()
+    if len(names) > 1 and names[0].endswith(":") and _role(names[0][:-1]) is not None:  # "ITER:   LOSS"
+        names[0] = names[0][:-1]
     if not 2 <= len(names) <= 60 or not all(_NAME.match(n) and not _VALUE.search(n) for n in names):
         return None
     metrics = sum(kind_of(n) in KNOWN_KINDS or pure_split(n) != "" for n in names)
