@@ -259,6 +259,26 @@ def test_a_wandb_run_folder_is_one_run(tmp_path: Path) -> None:
     assert noted(history, "files/output.log tells of the same run and is left out")
 
 
+def test_an_output_folder_and_the_wandb_beside_it_are_one_run(tmp_path: Path) -> None:
+    """The HF Trainer writes trainer_state.json to its output folder; W&B writes to the folder it was started in."""
+    rounded = [float(np.float32(v)) for v in LOSS]
+    state = fake(tmp_path / "out" / "trainer_state.json", {"loss": LOSS, "eval_loss": VAL}, format="json")
+    run = tmp_path / "wandb" / "run-20240101_120000-abc123" / "run-abc123.wandb"
+    fake(run, {"train/loss": rounded, "train/grad_norm": LOSS}, format="wandb")
+    history = one(tmp_path)
+    assert set(history.curves) == {"loss", "eval_loss", "train/grad_norm"}
+    assert noted(history, f"{run} tells of the same run: 1 curves are taken from it") or noted(
+        history, f"{state} tells of the same run"
+    )
+
+
+def test_another_run_in_the_wandb_beside_it_stays_apart(tmp_path: Path) -> None:
+    fake(tmp_path / "out" / "trainer_state.json", {"loss": LOSS}, format="json")
+    run = tmp_path / "wandb" / "run-20240101_120000-abc123" / "run-abc123.wandb"
+    fake(run, {"train/loss": [*LOSS[:10], *falling(30, start=5.0)]}, format="wandb")
+    assert len(runs(tmp_path)) == 2
+
+
 def test_a_wandb_binary_without_history_gives_way_to_the_output(tmp_path: Path) -> None:
     run = tmp_path / "offline-run-20240101_120000-abc123"
     fake(run / "run-abc123.wandb", {}, format="wandb")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+import tracemalloc
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
@@ -160,3 +161,16 @@ def test_the_built_in_readers_serve_without_package_metadata(monkeypatch: pytest
 def test_a_plugin_reads_through_the_public_door(tmp_path: Path) -> None:
     path = fake(tmp_path / "x.fake", {"loss": [1.0, 0.5]})
     assert read_source(Source.from_path(path), [FakeReader()])[0].points == 2
+
+
+def test_a_file_of_one_endless_line_is_refused_in_bounded_memory(tmp_path: Path) -> None:
+    path = tmp_path / "one_line.log"
+    with path.open("wb") as file:
+        for _ in range(40):
+            file.write(b"x" * 1_000_000)
+    tracemalloc.start()
+    with pytest.raises(NotRecognizedError, match="its first line alone is longer than 64 KiB"):
+        read_source(Source.from_path(path))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 16e6

@@ -14,8 +14,8 @@ _SEPARATORS = re.compile(r"[\s\-./:]+")
 _GLOBAL = "global_step global_steps globalstep total_timesteps"
 _STEPS = (
     "step steps _step n_step num_steps current_step current_steps train_step training_step total_steps global_iter"
-    " global_iteration iteration iterations iter iters it n_iter num_iter num_updates update updates n_updates boosting_round round rounds tree"
-    " trees n_trees num_trees timestep timesteps"
+    " global_iteration iteration iterations iter iters it n_iter num_iter num_updates update updates n_updates"
+    " boosting_round round rounds tree trees n_trees num_trees timestep timesteps"
 )
 _COUNTS = "samples_seen consumed_samples consumed_train_samples images_seen examples_seen"
 _INNER = "batch batch_idx batch_index batch_num minibatch batches"

@@ -30,6 +30,7 @@ _LAYOUTS: tuple[Callable[[Pieces], Pieces], ...] = (
 )
 # Comparing every file of a folder with every other stops paying where a folder holds thousands.
 _MANY_PAIRS = 20_000
+_BEGINNING = 4  # points
 
 
 def join(pieces: Pieces) -> list[TrainingHistory]:
@@ -54,7 +55,10 @@ def _runs_of(piece: Piece) -> Pieces:
 
 
 def _counted_once(pieces: Pieces) -> Pieces:
-    """Merge pieces of one folder, or of a folder and one up to two levels below it, whose curves agree."""
+    """Merge pieces whose curves agree: of one folder, of a folder and one up to two levels below it, or of two formats.
+
+    A trainer's output folder and the ``wandb/`` beside it are such a pair.
+    """
     became = list(range(len(pieces)))
     now: list[Piece | None] = list(pieces)
 
@@ -76,7 +80,7 @@ def _counted_once(pieces: Pieces) -> Pieces:
 
 
 def _candidates(pieces: Pieces) -> list[tuple[int, int]]:
-    """Pairs worth comparing: different formats in related folders, and files of one format that begin or end alike."""
+    """Pairs worth comparing: other formats in related folders or with one beginning, files that begin or end alike."""
     full = [i for i, p in enumerate(pieces) if p.size]
     folders: dict[tuple[str, tuple[str, ...]], list[int]] = {}
     for i in full:
@@ -90,6 +94,7 @@ def _candidates(pieces: Pieces) -> list[tuple[int, int]]:
         if len(members) * len(near) <= _MANY_PAIRS:
             pairs.update((min(i, j), max(i, j)) for i in members for j in near if _formats_differ(pieces[i], pieces[j]))
         pairs.update(_same_ends(pieces, members))
+    pairs.update(_same_beginnings(pieces, full))
     return sorted(pairs)
 
 
@@ -111,6 +116,21 @@ def _same_ends(pieces: Pieces, members: list[int]) -> set[tuple[int, int]]:
         alike = sorted(set(alike))[:50]
         pairs.update((a, b) for a, b in combinations(alike, 2) if pieces[a].shown != pieces[b].shown)
     return pairs
+
+
+def _same_beginnings(pieces: Pieces, members: list[int]) -> set[tuple[int, int]]:
+    """Pieces of different formats, in whatever folders, of which a loss begins with the same steps and values."""
+    found: dict[Hashable, list[int]] = {}
+    for i in members:
+        for name, curve in pieces[i].history.curves.items():
+            if parse(name).kind == "loss" and len(curve) >= _BEGINNING:
+                with np.errstate(over="ignore"):
+                    values = curve.values[:_BEGINNING].astype(np.float32)
+                if len(np.unique(values)) == _BEGINNING:
+                    steps = curve.steps[:_BEGINNING].tolist()
+                    found.setdefault((pieces[i].root, key_of(name), *steps, *values.tolist()), []).append(i)
+    alike = (sorted(set(group))[:50] for group in found.values())
+    return {pair for group in alike for pair in combinations(group, 2) if _formats_differ(*(pieces[k] for k in pair))}
 
 
 def _richness(piece: Piece) -> float:

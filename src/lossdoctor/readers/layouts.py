@@ -152,11 +152,13 @@ def merged(winner: Piece, other: Piece) -> Piece:
             if mine not in curves or len(curve) > len(curves[mine]):
                 added += 1
                 curves[mine] = curve
-    note = f"{other.file or other.shown} tells of the same run"
+    depth = min(len(winner.folder), len(other.folder))
+    near = winner.folder[:depth] == other.folder[:depth]
+    note = f"{(other.file if near else '') or other.shown} tells of the same run"
     note += f": {added} curves are taken from it" if added else " and is left out"
     joined = rebuilt(winner, curves)
     absorb(joined, other, note)
-    joined.level = min(len(winner.folder), len(other.folder))
+    joined.level = depth if near else winner.level
     return joined
 
 

@@ -10,7 +10,7 @@ from importlib.metadata import EntryPoint, entry_points
 
 from lossdoctor.core.errors import BrokenFileError, NotRecognizedError, ReadError
 from lossdoctor.core.history import TrainingHistory
-from lossdoctor.readers.base import Reader, Source
+from lossdoctor.readers.base import PROBE_BYTES, Reader, Source
 
 GROUP = "lossdoctor.readers"
 
@@ -214,6 +214,8 @@ def _unknown(source: Source) -> NotRecognizedError:
     else:
         if b"\0" in head[:4096]:
             problem = "binary data that no reader recognises"
+        elif len(head) >= PROBE_BYTES and b"\n" not in head and b"\r" not in head:
+            problem = f"its first line alone is longer than {PROBE_BYTES >> 10} KiB, which no line of a log is"
         else:
             problem = (
                 "no reader recognises this text: it has no table, records or lines with named numbers such as a loss"
