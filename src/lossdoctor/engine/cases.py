@@ -13,6 +13,7 @@ from lossdoctor.core.history import TrainingHistory
 from lossdoctor.core.roles import RoleMap
 from lossdoctor.core.segments import Segment, curve_pieces
 from lossdoctor.rules.base import Case
+from lossdoctor.rules.layers import edges
 from lossdoctor.signal.reading import Reading
 from lossdoctor.signal.summary import summarize
 
@@ -48,6 +49,7 @@ def build_cases(
             measurements=measurements,
             options=options,
             notes=history.notes,
+            events=history.events,
             epoch_averaged=_epoch_averaged(history, roles),
         )
 
@@ -60,7 +62,8 @@ def build_cases(
 def _judged_names(roles: RoleMap) -> list[str]:
     names = [n for role in _JUDGED for n in roles.names.get(role, ())]
     losses = [n for n in roles.adversarial if "loss" in n.lower()]
-    return list(dict.fromkeys([*names, *roles.auxiliary, *losses]))
+    layers = edges(roles.names.get("layer_grad_norm", ()))
+    return list(dict.fromkeys([*names, *layers, *roles.auxiliary, *losses]))
 
 
 def _surviving(curve: Curve) -> Curve:
@@ -89,9 +92,9 @@ def _cut(curves: Mapping[str, Curve], segments: Sequence[Segment], index: int) -
 
 def _epoch_averaged(history: TrainingHistory, roles: RoleMap) -> bool:
     """Whether the training loss is one value per epoch: the log says so, or it comes with every evaluation."""
-    if history.step_unit == "epoch":
-        return True
     train, val = history.curve("train_loss"), history.curve("val_loss")
+    if history.step_unit == "epoch" and train is not None:  # many values within one epoch are no averages over it
+        return len(np.unique(train.steps)) > 0.9 * len(train)
     if train is None or val is None or len(train) != len(val) or len(val) < 4:
         return False
     return bool(np.array_equal(train.steps, val.steps)) and roles.comparable

@@ -118,7 +118,8 @@ def clear_rise(reading: Reading) -> Turn | None:
     best = float(y[low])
     end = median(after[-2:]) if len(after) > 3 else float(after[-1])
     rise, stands = end - best, float(after.min()) - best
-    calm = running_median(before, 1) if len(before) >= 5 else before  # one wild evaluation is no setback
+    # One wild evaluation is no setback, unless little has been seen since.
+    calm = running_median(before, 1) if len(before) >= 5 and len(after) >= 4 else before
     setback = float(np.max(calm - np.minimum.accumulate(calm)))
     if len(before) < 3:
         line = median_slope(after) * np.arange(len(after))
@@ -126,7 +127,7 @@ def clear_rise(reading: Reading) -> Turn | None:
         scatter = float(np.max(np.abs(rest - median(rest))))
         setback = max(setback, 2.0 * scatter) if len(after) > 2 else rise
     trend = kendall_z(y[low:])
-    going_on = bool(np.all(np.diff(y[low:]) > 0)) or trend > 1.9 or stands > 0.6 * rise
+    going_on = bool(np.all(np.diff(y[low:]) > 0)) or (len(after) > 3 and (trend > 1.9 or stands > 0.6 * rise))
     late_peak = float(after[len(after) // 2 :].max()) - best
     if stands <= 0 or rise < 1.5 * setback or not going_on or rise < 0.6 * late_peak:
         return None

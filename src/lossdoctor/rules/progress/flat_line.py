@@ -114,12 +114,15 @@ class FlatLine(Rule):
             return "from the start"
         if not reading.positive:
             return ""
+        base = abs(reading.start.value)
+        lost = (reading.start.value - reading.end.value) / base
+        frozen = reading.y[max(1, len(reading) // 4) :]
+        if len(frozen) >= 6 and float(np.ptp(frozen)) == 0.0 and 0 <= lost < 2 * case.option(self, "hidden"):
+            return "after a first small fall, to the last digit"
         skip = max(1, len(reading) // 16)
         rest = fall(reading, skip)
         if rest is None or len(reading) < 12:
             return ""
-        base = abs(reading.start.value)
-        lost = (reading.start.value - reading.end.value) / base
         se = abs(rest.drop / rest.z) if rest.z else reading.sigma
         level = (abs(rest.z) < z and abs(rest.trend_z) < 3) or abs(rest.relative) < 0.5 * case.option(
             self, "least_fall"
