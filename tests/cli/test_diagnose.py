@@ -207,12 +207,12 @@ def test_metric_chooses_the_loss(invoke: Invoke, tmp_path: Path) -> None:
 
 
 def test_context_enables_a_rule(invoke: Invoke, tmp_path: Path) -> None:
-    flat = [(i, 2.3026 + 0.002 * ((i * 7) % 5 - 2)) for i in range(200)]
-    log = write_csv(tmp_path / "log.csv", flat)
-    abstained = report_of(invoke("diagnose", log, "-f", "json", "--select", "LD202").out)
-    assert {a["code"] for a in abstained["runs"][0]["abstained"]} == {"LD202"}
-    known = report_of(invoke("diagnose", log, "-f", "json", "--select", "LD202", "--context", "classes=10").out)
-    assert codes(known) == {"LD202"}
+    """A log that ends at step 199 of 1,000 is cut off; without the budget nobody can know."""
+    log = write_csv(tmp_path / "log.csv", list(enumerate(descent(200))))
+    abstained = report_of(invoke("diagnose", log, "-f", "json", "--select", "LD403").out)
+    assert {a["code"] for a in abstained["runs"][0]["abstained"]} == {"LD403"}
+    known = report_of(invoke("diagnose", log, "-f", "json", "--select", "LD403", "--context", "planned_steps=1000").out)
+    assert codes(known) == {"LD403"}
 
 
 def test_a_settings_file(invoke: Invoke, exploded: Path, tmp_path: Path) -> None:

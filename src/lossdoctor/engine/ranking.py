@@ -77,18 +77,19 @@ def _both(case: Case, train: Reading, val: Reading) -> str:
         (True, True): "training and validation loss fall together",
         (True, False): "the training loss falls, the validation loss is level",
         (False, True): "the validation loss falls, the training loss is level",
-        (False, False): "training and validation loss are level, low since the start",
+        (False, False): "training and validation loss move by no more than their noise",
     }[(train.fell, val.fell)]
     gap = ""
     if case.roles.comparable and train.positive and val.positive:
-        gap = f", gap {percent((val.end.value - train.end.value) / abs(val.end.value))}"
+        share = (val.end.value - train.end.value) / abs(val.end.value)
+        gap = f", gap {percent(share)}" if share >= 0 else f", validation {percent(-share)} below training"
     return f"{words}{gap}, best validation {short(val.best.value)} {_when(val)}"
 
 
 def _way(name: str, reading: Reading) -> str:
     if reading.fell:
         return f"{name} falls from {short(reading.start.value)} to {short(reading.end.value)}"
-    return f"{name} is level at {short(reading.end.value)}"
+    return f"{name} moves by no more than its noise, {short(reading.end.value)} at the end"
 
 
 def _when(reading: Reading) -> str:
