@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from lossdoctor.core.context import RunContext
 from lossdoctor.core.finding import Abstention, Action, Cause, Finding, Measurement
@@ -29,6 +29,7 @@ class Case:
         step_unit: the unit of the steps.
         measurements: what active tests found on the model.
         options: code -> option name -> value, already checked.
+        events: what the log says happened (session starts, resumes, crashes), as the reader found it.
         epoch_averaged: whether the training loss looks averaged over epochs.
     """
 
@@ -42,6 +43,7 @@ class Case:
     measurements: Sequence[Measurement] = ()
     options: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     notes: Sequence[str] = ()
+    events: Sequence[Mapping[str, Any]] = ()
     epoch_averaged: bool = False
 
     def reading(self, role: str) -> Reading | None:

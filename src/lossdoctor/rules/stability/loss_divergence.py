@@ -8,6 +8,7 @@ from lossdoctor.core.finding import Abstention, Action, Cause, Finding
 from lossdoctor.core.numbers import percent, short, sureness
 from lossdoctor.core.options import Option
 from lossdoctor.rules.base import Case, Rule
+from lossdoctor.rules.stability.evidence import gradient_led, jump_step, sharpened
 from lossdoctor.signal.reading import Reading
 from lossdoctor.signal.shape import Turn, clear_rise, turn
 
@@ -65,16 +66,19 @@ class LossDivergence(Rule):
     def _measured(self, case: Case, reading: Reading) -> Turn | None:
         t, few = turn(reading), clear_rise(reading)
         sure = few is not None and len(reading) >= 8 and few.relative >= 2.5 * case.option(self, "relative")
+        if few is not None and few.bins_after == len(reading) - 1:  # one low value at the start may be an accident
+            sure = few.relative > 20
         if sure and (t is None or not self._diverged(case, reading, t)):
             return few
         return t
 
     def _diverged(self, case: Case, reading: Reading, t: Turn) -> bool:
         kept = case.option(self, "kept")
+        least = 20 if t.bins_after == len(reading) - 1 else 3  # one low value at the start may be an accident
         if (
             len(reading) < 12
             and reading.positive
-            and min(t.relative, t.share) > 3
+            and min(t.relative, t.share) > least
             and t.kept >= kept
             and t.bins_after >= 2
         ):
@@ -102,7 +106,7 @@ class LossDivergence(Rule):
                 yield self._describe(case, metric, reading, t, True)
 
     def _describe(self, case: Case, metric: str, reading: Reading, t: Turn, strong: bool) -> Finding:
-        early = reading.fraction(t.onset_step) < 0.1
+        early, jump = reading.fraction(t.onset_step) < 0.1, jump_step(reading, t.onset_step)
         rise = f"up {percent(t.relative)}" if reading.positive else f"up by {short(t.rise)}"
         summary = (
             f"{metric} rose from its lowest level {short(t.best.value)} at {case.step_unit} {t.onset_step} "
@@ -134,12 +138,14 @@ class LossDivergence(Rule):
                 "z": t.z,
                 "kept": t.kept,
             },
-            causes=_CAUSES_EARLY if early else _CAUSES,
+            causes=sharpened(case, _CAUSES_EARLY if early else _CAUSES, reading, jump),
             actions=actions,
-            explains=("LD301", "LD103", "LD104", "LD204", "LD302", "LD203", "LD205"),
+            # A gradient that exploded first tells of this; one that followed is told by it.
+            explains=(*_EXPLAINS, "LD105") if gradient_led(case, jump) is None else _EXPLAINS,
         )
 
 
+_EXPLAINS = ("LD301", "LD103", "LD104", "LD110", "LD108", "LD204", "LD302", "LD203", "LD205")
 _CAUSES = (
     Cause("learning-rate-too-high", 0.6, "lr_trial"),
     Cause("gradients-explode", 0.15, "check_gradients"),
@@ -148,10 +154,11 @@ _CAUSES = (
     Cause("bad-data", 0.1, "check_data"),
 )
 _CAUSES_EARLY = (
-    Cause("learning-rate-too-high", 0.55, "lr_range_test"),
+    Cause("learning-rate-too-high", 0.5, "lr_range_test"),
     Cause("no-warmup", 0.15, "lr_trial"),
     Cause("inputs-unscaled", 0.15, "check_data"),
-    Cause("bad-initialization", 0.15, "initial_loss"),
+    Cause("bad-initialization", 0.1, "initial_loss"),
+    Cause("gradients-explode", 0.1, "check_gradients"),
 )
 
 
@@ -161,7 +168,7 @@ def has_turned(t: Turn, z: float, kept: float) -> bool:
         return False
     if t.bins_after < 4:  # too few bins for a trend test: the rise must be gross
         return t.share > 2 or t.relative > 1
-    coming_back = t.late_z < -2.5 and t.kept < 0.9 and t.kept_of_all < 0.6
+    coming_back = t.recovered > 0.5 or (t.late_z < -2.5 and t.kept < 0.9 and t.kept_of_all < 0.6)
     return not coming_back and (t.trend_z > 1.0 or t.kept > 0.8)
 
 

@@ -11,6 +11,7 @@ from lossdoctor.core.finding import Abstention, Action, Cause, Finding
 from lossdoctor.core.numbers import short
 from lossdoctor.core.options import Option
 from lossdoctor.rules.base import Case, Rule
+from lossdoctor.rules.stability.evidence import sharpened
 from lossdoctor.signal.reading import Reading, median
 
 
@@ -89,7 +90,7 @@ class LossNonfinite(Rule):
         how = "suddenly" if sudden else f"after rising {short(rise)}-fold"
         tail = "and came back" if came_back else "and did not come back"
         summary = f"{metric} became {kind} {how} at {case.step_unit} {onset} ({bad} of {s.n} points) {tail}"
-        causes = _SUDDEN if sudden else _GRADUAL
+        causes = sharpened(case, _SUDDEN if sudden else _GRADUAL, reading, onset)
         last_good = reading.last_good_step()
         where = (
             f"from before {case.step_unit} {onset}"
@@ -113,7 +114,7 @@ class LossNonfinite(Rule):
             evidence={"nonfinite_points": bad, "points": s.n, "kind": kind, "sudden": sudden, "rise_before": rise},
             causes=causes,
             actions=actions,
-            explains=("LD102", "LD103", "LD104", "LD204", "LD201"),
+            explains=("LD102", "LD103", "LD104", "LD105", "LD108", "LD110", "LD204", "LD201"),
         )
 
 

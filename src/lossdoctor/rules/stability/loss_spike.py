@@ -8,6 +8,7 @@ from lossdoctor.core.finding import Abstention, Action, Cause, Finding
 from lossdoctor.core.numbers import percent, short, sureness
 from lossdoctor.core.options import Option
 from lossdoctor.rules.base import Case, Rule
+from lossdoctor.rules.stability.evidence import sharpened
 from lossdoctor.signal.reading import Reading
 from lossdoctor.signal.swings import Excursion, excursions
 
@@ -101,7 +102,7 @@ class LossSpike(Rule):
                 "jumps": len(seen),
                 "recovered": not lost,
             },
-            causes=_CAUSES,
+            causes=sharpened(case, _CAUSES, reading, worst.step),
             actions=(restore, clip, lower) if lost else (clip, lower, restore),
             explains=("LD204",),
         )

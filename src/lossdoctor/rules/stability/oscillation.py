@@ -8,6 +8,7 @@ from lossdoctor.core.finding import Abstention, Action, Cause, Finding
 from lossdoctor.core.numbers import percent, short, sureness
 from lossdoctor.core.options import Option
 from lossdoctor.rules.base import Case, Rule
+from lossdoctor.rules.stability.evidence import weighed
 from lossdoctor.signal.reading import Reading
 from lossdoctor.signal.swings import Swings, swings
 
@@ -104,14 +105,27 @@ class Oscillation(Rule):
                 "decay": s.decay,
                 "lag1": s.lag1,
             },
-            causes=_CAUSES,
+            causes=self._causes(case, metric, s),
             actions=(
                 Action("reduce_learning_rate", "divide the learning rate by 3"),
                 Action("decay_learning_rate", "let it decay, by cosine or by steps"),
                 Action("increase_batch_size", "double it, or accumulate gradients over two batches"),
             ),
-            explains=("LD204", "LD103", "LD201"),
+            explains=("LD204", "LD103", "LD201", "LD108"),
         )
+
+    def _causes(self, case: Case, metric: str, s: Swings) -> tuple[Cause, ...]:
+        """The causes, weighed: a rate that decayed while the swings went on, a training loss that hardly swings."""
+        factors: dict[str, float] = {}
+        rate = case.reading("learning_rate")
+        late = 1.0 if rate is None or len(rate) < 3 else float(rate.y[len(rate) * 2 // 3 :].max())
+        if rate is not None and late < 0.1 * rate.summary.max_value and s.decay > 0.8:
+            factors["learning-rate-too-high"] = factors["momentum-too-high"] = 0.3
+        train = case.reading("train_loss")
+        theirs = swings(train) if train is not None and metric == case.roles.primary("val_loss") else None
+        if theirs is not None and theirs.relative < 0.3 * s.relative:
+            factors["validation-too-small"] = 5.0
+        return weighed(_CAUSES, factors)
 
 
 _CAUSES = (
