@@ -66,19 +66,16 @@ class LossDivergence(Rule):
     def _measured(self, case: Case, reading: Reading) -> Turn | None:
         t, few = turn(reading), clear_rise(reading)
         sure = few is not None and len(reading) >= 8 and few.relative >= 2.5 * case.option(self, "relative")
-        if few is not None and few.bins_after == len(reading) - 1:  # one low value at the start may be an accident
-            sure = few.relative > 20
         if sure and (t is None or not self._diverged(case, reading, t)):
             return few
         return t
 
     def _diverged(self, case: Case, reading: Reading, t: Turn) -> bool:
         kept = case.option(self, "kept")
-        least = 20 if t.bins_after == len(reading) - 1 else 3  # one low value at the start may be an accident
         if (
             len(reading) < 12
             and reading.positive
-            and min(t.relative, t.share) > least
+            and min(t.relative, t.share) > 3
             and t.kept >= kept
             and t.bins_after >= 2
         ):
@@ -168,7 +165,7 @@ def has_turned(t: Turn, z: float, kept: float) -> bool:
         return False
     if t.bins_after < 4:  # too few bins for a trend test: the rise must be gross
         return t.share > 2 or t.relative > 1
-    coming_back = t.recovered > 0.5 or (t.late_z < -2.5 and t.kept < 0.9 and t.kept_of_all < 0.6)
+    coming_back = t.late_z < -2.5 and t.kept < 0.9 and t.kept_of_all < 0.6
     return not coming_back and (t.trend_z > 1.0 or t.kept > 0.8)
 
 
