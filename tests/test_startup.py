@@ -80,6 +80,21 @@ def test_diagnose_needs_no_heavy_package(log: Path, format: str) -> None:
     assert sorted(loaded(command("diagnose", str(log), "--format", format)) & HEAVY) == []
 
 
+def test_diagnose_loads_no_room_it_does_not_enter(log: Path) -> None:
+    """Each of these costs 10 to 60 ms."""
+    code = command("diagnose", str(log))
+    probe = PROBE.replace('name.partition(".")[0] for name', "name for name")
+    done = subprocess.run(
+        [sys.executable, "-c", probe.format(code=code)], capture_output=True, text=True, timeout=120, check=True
+    )
+    got = set(json.loads(done.stdout.rpartition("@")[2]))
+    unwanted = {
+        *("lossdoctor.readers.text.scan", "lossdoctor.cli.baseline", "lossdoctor.render.html"),
+        *("lossdoctor.render.pictures", "concurrent.futures.process", "sqlite3", "asyncio", "unittest"),
+    }
+    assert sorted(got & unwanted) == []
+
+
 def test_a_picture_needs_matplotlib_alone(log: Path, tmp_path: Path) -> None:
     got = loaded(command("plot", str(log), "-o", str(tmp_path / "x.png"), "--dpi", "40"))
     assert got & HEAVY <= {"matplotlib"}

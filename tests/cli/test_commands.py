@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import sys
 from pathlib import Path
 
 import pytest
@@ -191,6 +192,17 @@ def test_export_parquet(invoke: Invoke, overfit: Path, tmp_path: Path) -> None:
     table = parquet.read_table(out)
     assert table.num_rows == 120
     assert {"step", "loss", "val_loss"} <= set(table.column_names)
+
+
+def test_export_parquet_without_a_package(
+    invoke: Invoke, overfit: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for package in ("polars", "pyarrow", "pyarrow.parquet"):
+        monkeypatch.setitem(sys.modules, package, None)
+    result = invoke("export", overfit, "--output", tmp_path / "run.parquet")
+    assert result.code == 2
+    assert "writing Parquet needs the package 'polars'" in result.err
+    assert list(tmp_path.glob("*.parquet")) == []
 
 
 def test_export_keeps_what_was_logged_twice(invoke: Invoke, tmp_path: Path) -> None:

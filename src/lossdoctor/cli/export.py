@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lossdoctor.cli.io import choose, remark, replacing
-from lossdoctor.core.errors import MissingDependencyError
+from lossdoctor.core.errors import UsageError
 
 if TYPE_CHECKING:
     from lossdoctor.core.history import TrainingHistory
@@ -90,6 +90,9 @@ def _parquet(history: TrainingHistory, path: Path) -> None:
             import pyarrow
             import pyarrow.parquet
         except ImportError:
-            raise MissingDependencyError(str(path), "Parquet", "polars", "fast") from None
+            raise UsageError(
+                "writing Parquet needs the package 'polars', which is not installed; "
+                "run: pip install 'lossdoctor[fast]', or name a .csv or .jsonl file"
+            ) from None
         arrays = {name: pyarrow.array(v, mask=~logged) for name, (v, logged) in columns.items()}
         pyarrow.parquet.write_table(pyarrow.table({"step": steps, **arrays}), path)
