@@ -90,7 +90,7 @@ def test_diagnose_loads_no_room_it_does_not_enter(log: Path) -> None:
     got = set(json.loads(done.stdout.rpartition("@")[2]))
     unwanted = {
         *("lossdoctor.readers.text.scan", "lossdoctor.cli.baseline", "lossdoctor.render.html"),
-        *("lossdoctor.render.pictures", "concurrent.futures.process", "sqlite3", "asyncio", "unittest"),
+        *("lossdoctor.render.pictures", "concurrent.futures.process", "asyncio", "unittest"),
     }
     assert sorted(got & unwanted) == []
 
