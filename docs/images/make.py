@@ -58,6 +58,7 @@ def _page(report: Report, target: Path) -> None:
 
 def _curves(diagnosis: Diagnosis, target: Path) -> None:
     save_picture(diagnosis.history, target, diagnosis, dpi=130)
+    _shrink(target)
 
 
 def _shoot(html: str, target: Path, width: int, height: int) -> None:
@@ -70,6 +71,16 @@ def _shoot(html: str, target: Path, width: int, height: int) -> None:
         flags = "--headless --no-sandbox --disable-gpu --disable-background-networking --hide-scrollbars".split()
         flags += [f"--window-size={width},{height}", "--virtual-time-budget=5000", f"--screenshot={target.resolve()}"]
         subprocess.run([browser, *flags, page.as_uri()], check=True, capture_output=True, timeout=120)
+    _shrink(target)
+
+
+def _shrink(target: Path) -> None:
+    """A palette is enough for text and lines, and a third of the size."""
+    from PIL import Image  # Matplotlib brings Pillow
+
+    with Image.open(target) as image:
+        small = image.convert("RGB").quantize(128, dither=Image.Dither.NONE)
+    small.save(target, optimize=True)
 
 
 if __name__ == "__main__":
