@@ -61,6 +61,10 @@ CAUTION = (
     "which they are right on runs of every size and kind. The held-out half was frozen by hash before anything was "
     "tuned (`benchmarks/clinic/held_out.tsv`), and every evaluation on it is noted in `held_out_log.tsv` beside it."
 )
+TUNED_ON = (
+    "**This report does not look at the held-out half.** All its figures are of runs that thresholds were calibrated on: "
+    "expect worse on others."
+)
 HIDDEN = (
     "Not all of these can be seen in a log: a double softmax, wrong labels, outliers or a model too small level off "
     "like a healthy run, only higher, and the log does not say how low the task could go. Active tests on the model "
@@ -283,6 +287,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     part = "ten" if options.small else options.part
     lines = preamble("python -m benchmarks.quality" + ("" if part == "all" else f" --part {part}"))
+    lines += [*wrapped(TUNED_ON), ""] if part in ("tuning", "small") else []
     judged: list[Judged] = []
     if part in ("ten", "all"):
         pairs = ten_pairs()

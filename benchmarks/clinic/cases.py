@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from benchmarks.clinic import corpus, interventions
 from benchmarks.clinic.config import Config
 from benchmarks.clinic.judged import judge
-from benchmarks.clinic.scoring import OURS, Case, our_opinion
+from benchmarks.clinic.live import losses_only
+from benchmarks.clinic.scoring import BLIND, OURS, Case, opinion_of, our_opinion
 from benchmarks.peers import PEERS, runmedic
 from benchmarks.peers.trees import Example, Trees
 
@@ -53,6 +54,7 @@ def ask_all(cases: list[Case], trees: Trees | None) -> None:
     for case in cases:
         history = case.run.diagnosis.history
         case.opinions[OURS] = our_opinion(case.run)
+        case.opinions[BLIND] = opinion_of(losses_only(history).diagnose())
         for name, ask in PEERS.items():
             if ask is runmedic.ask and not runmedic.available():
                 continue

@@ -10,7 +10,8 @@ from itertools import pairwise
 from benchmarks.clinic import faults
 from benchmarks.clinic.cases import TREES
 from benchmarks.clinic.judged import share
-from benchmarks.clinic.scoring import OURS, Case, Scores, first_right, roc, scores
+from benchmarks.clinic.live import LOOKS, delay
+from benchmarks.clinic.scoring import BLIND, OURS, Case, Scores, first_right, roc, scores
 from benchmarks.peers import PEERS
 from lossdoctor.core.vocabulary import severity_rank
 
@@ -80,17 +81,17 @@ def sections(title: str, cases: Sequence[Case]) -> list[str]:
 
 
 def _names(cases: Sequence[Case]) -> list[str]:
-    return [n for n in (OURS, *PEERS, TREES) if any(n in c.opinions for c in cases)]
+    return [n for n in (OURS, BLIND, *PEERS, TREES) if any(n in c.opinions for c in cases)]
 
 
 def _side_by_side(cases: Sequence[Case]) -> list[str]:
     head = ["", "detection", "… that show", "false alarms", "AUC", "first advice right", "… that show"]
-    head += ["one of three right", "harm", "first is only a check"]
+    head += ["one of three right", "harm", "first is a check: right, all"]
     rows: list[list[object]] = []
     for name in _names(cases):
         s = scores(cases, name)
         row = [name, s.detected, s.detected_showing, s.false_alarms, f"{s.auc:.2f}", s.first, s.first_showing]
-        rows.append([*row, s.three, s.harm, s.checks])
+        rows.append([*row, s.three, s.harm, f"{s.checks[0]} of {s.checks[1]}"])
     return [*table(head, rows), ""]
 
 
@@ -198,12 +199,16 @@ def _onset(cases: Sequence[Case]) -> list[str]:
     if not errors:
         return []
     near = sum(abs(e) <= 0.05 for e in errors)
+    delays = [d for d in (delay(r) for r in known) if d is not None]
+    prompt = statistics.median(delays) if delays else 0.0
     middle = statistics.median(abs(e) for e in errors)
     return [
-        "### Onset",
+        "### Onset and delay",
         "",
         f"Of {len(known)} runs whose true onset is known, {len(errors)} are given one by a right finding: the median "
         f"error is {100 * middle:.1f} % of the run, {share(near, len(errors))} lie within 5 %.",
+        f"Looked at {LOOKS} times while they ran, the right finding was told {100 * prompt:.1f} % of the run after the "
+        f"onset (median; {share(sum(d <= 0.05 for d in delays), len(delays))} within 5 %).",
         "",
     ]
 

@@ -10,9 +10,11 @@ import numpy as np
 from benchmarks.clinic.interventions import Outcomes
 from benchmarks.clinic.judged import Judged
 from benchmarks.peers.base import Opinion, distinct
+from lossdoctor.core.diagnosis import Diagnosis
 from lossdoctor.core.vocabulary import severity_rank
 
 OURS = "**lossdoctor**"
+BLIND = "lossdoctor, from the two losses alone"
 # Faults of which loss, validation loss, gradient norm and learning rate can show enough; the rest show at best partly.
 SHOW = frozenset(
     """
@@ -60,12 +62,17 @@ def our_opinion(run: Judged) -> Opinion:
 
     The score orders runs for the ROC: first by the severity of the worst finding, then by its confidence.
     """
-    found = run.diagnosis.findings
+    return opinion_of(run.diagnosis)
+
+
+def opinion_of(diagnosis: Diagnosis) -> Opinion:
+    """A diagnosis in the form in which the peers speak."""
+    found = diagnosis.findings
     rank = max((severity_rank(f.severity) for f in found), default=-1)
     sure = max((f.confidence for f in found if severity_rank(f.severity) == rank), default=0.0)
     onset = next((f.onset_step for f in found if severity_rank(f.severity) >= 1), None)
     advice = distinct(a.action for f in found for a in f.actions)
-    return Opinion(run.diagnosis.alarm, advice, onset, score=rank + 1.0 + sure, told=tuple(run.codes))
+    return Opinion(diagnosis.alarm, advice, onset, score=rank + 1.0 + sure, told=tuple(f.code for f in found))
 
 
 @dataclass(frozen=True)
@@ -134,7 +141,10 @@ def _right(case: Case, advice: Sequence[str]) -> bool:
 
 @dataclass(frozen=True)
 class Scores:
-    """Everything that the side-by-side table shows of one adviser."""
+    """Everything that the side-by-side table shows of one adviser.
+
+    ``checks``: how often the first advice is to look somewhere, (right, all); it is counted in ``first`` too.
+    """
 
     detected: Share
     detected_showing: Share
@@ -143,7 +153,7 @@ class Scores:
     first_showing: Share
     three: Share
     harm: Share
-    checks: Share
+    checks: tuple[int, int]
     auc: float
 
 
@@ -152,6 +162,7 @@ def scores(cases: Sequence[Case], name: str) -> Scores:
     asked = [c for c in cases if name in c.opinions]
     good, ill = [c for c in asked if c.healthy], [c for c in asked if c.treatable]
     showing = [c for c in ill if c.shows]
+    looking = [c for c in ill if only_a_check(c, name)]
 
     def alarm(case: Case) -> bool:
         return case.opinions[name].alarm
@@ -164,7 +175,7 @@ def scores(cases: Sequence[Case], name: str) -> Scores:
         first_showing=clustered(showing, lambda c: first_right(c, name)),
         three=clustered(ill, lambda c: three_right(c, name)),
         harm=clustered(ill, lambda c: harmful(c, name)),
-        checks=clustered(ill, lambda c: only_a_check(c, name)),
+        checks=(sum(first_right(c, name) for c in looking), len(looking)),
         auc=auc([c.opinions[name].score for c in good], [c.opinions[name].score for c in ill]),
     )
 

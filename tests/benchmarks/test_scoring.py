@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("sklearn")
 
-from benchmarks.clinic import faults, report, scoring
+from benchmarks.clinic import faults, live, report, scoring
 from benchmarks.clinic.interventions import Outcomes
 from benchmarks.clinic.judged import Judged
 from benchmarks.clinic.scoring import OURS, Case, clustered
@@ -65,7 +65,7 @@ def test_scores_count_advice_on_treatable_runs_and_alarms_on_healthy_ones() -> N
     assert (got.detected.hits, got.detected.total) == (3, 4)
     assert (got.detected_showing.hits, got.detected_showing.total) == (2, 3)
     assert (got.false_alarms.hits, got.false_alarms.total) == (1, 2)
-    assert (got.first.hits, got.three.hits, got.harm.hits, got.checks.hits) == (2, 3, 1, 1)
+    assert (got.first.hits, got.three.hits, got.harm.hits, got.checks) == (2, 3, 1, (1, 1))
     assert got.auc == pytest.approx(0.625)
 
 
@@ -111,6 +111,19 @@ def test_the_report_says_where_the_bars_are_missed() -> None:
     assert "| lr_low | 4 of 5 (38–96 %) | 4 of 5 (38–96 %) | increase_learning_rate ×4, clip_gradients ×1 |" in text
     cases[0].outcomes = None
     assert report.sections("None", cases[:4]) == []
+
+
+def test_a_prefix_is_what_the_log_held_then_and_the_delay_is_counted_from_the_onset() -> None:
+    steps = np.arange(1, 201)
+    values = np.where(steps >= 101, np.nan, 1.0 + 1.0 / steps)
+    made = TrainingHistory({"loss": (steps, values), "lr": (steps, 0.1 + 0 * values)})
+    assert [len(c) for c in live.prefix(made, 30).curves.values()] == [30, 30]
+    assert list(live.losses_only(made).curves) == ["loss"]
+    truth = {"fault": "nan_in_data", "onset_step": 101, "expected": ["LD101"]}
+    late = live.delay(Judged(truth, made.diagnose(), made.points, 1, 200))
+    assert late is not None
+    assert 0.0 <= late <= 1.0 / live.LOOKS
+    assert live.delay(Judged({**truth, "onset_step": None}, made.diagnose(), made.points, 1, 200)) is None
 
 
 @pytest.mark.slow
