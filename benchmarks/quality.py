@@ -62,8 +62,8 @@ CAUTION = (
     "tuned (`benchmarks/clinic/held_out.tsv`), and every evaluation on it is noted in `held_out_log.tsv` beside it."
 )
 TUNED_ON = (
-    "**This report does not look at the held-out half.** All its figures are of runs that thresholds were calibrated on: "
-    "expect worse on others."
+    "**This report does not look at the held-out half.** All its figures are of runs that thresholds were calibrated "
+    "on: expect worse on others."
 )
 HIDDEN = (
     "Not all of these can be seen in a log: a double softmax, wrong labels, outliers or a model too small level off "
