@@ -24,6 +24,7 @@ BARS = (
     ("three", 0.97, True, "one of three pieces of advice right"),
     ("harm", 0.02, False, "first advice harmful"),
 )
+LEAST_TASKS = 5  # treatable runs of fewer tasks say little
 ROC_AT = (0.0, 0.01, 0.03, 0.05, 0.10, 0.20)
 BINS = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.01)
 # The finding made for an outcome or a fault: of these runs a code's recall is taken.
@@ -64,6 +65,8 @@ def sections(title: str, cases: Sequence[Case]) -> list[str]:
         f"{len(good)} healthy runs; {len(ill)} treatable runs of {len({c.task for c in ill})} tasks, "
         f"{sum(c.shows for c in ill)} of them with a fault that shows in a log.",
     ]
+    if len({c.task for c in ill}) < LEAST_TASKS:
+        lines += ["**Too few tasks to conclude anything about advice: the clinic has not been trained to its end.**"]
     if awaiting:
         lines += [f"Left out: {awaiting} sick runs whose remedies have not all been trained yet."]
     return [
