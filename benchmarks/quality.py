@@ -58,8 +58,9 @@ CAUSAL = (
 )
 CAUTION = (
     "They are small models and injected faults: read the figures as a check of the detectors, and not as the rate at "
-    "which they are right on runs of every size and kind. The held-out half was frozen by hash before anything was "
-    "tuned (`benchmarks/clinic/held_out.tsv`), and every evaluation on it is noted in `held_out_log.tsv` beside it."
+    "which they are right on runs of every size and kind. No threshold is tuned on the held-out half. It is frozen "
+    "by hash (`benchmarks/clinic/held_out.tsv`), and every evaluation on it is noted in `held_out_log.tsv` beside it, "
+    "those from before it was frozen too."
 )
 TUNED_ON = (
     "**This report does not look at the held-out half.** All its figures are of runs that thresholds were calibrated "

@@ -1,5 +1,5 @@
-"""The held-out half, frozen before anything was tuned: ``held_out.tsv`` lists its runs by hash, and every evaluation on
-them is written into ``held_out_log.tsv``.
+"""The held-out half, frozen: ``held_out.tsv`` lists its runs by hash, and every evaluation on them is written into
+``held_out_log.tsv``. Its first lines are from before the list was frozen, put in by hand from the reports of that time.
 
 A healthy run is listed by the hash of its configuration. Which twin a sick run is derived from rests on which twins
 turn out healthy when they are trained, so a sick run is listed by the hash over all its candidates in their order.
