@@ -31,6 +31,8 @@ class Turn:
         z: the rise in standard errors, less what choosing the minimum explains.
         trend_z: Mann-Kendall z of the curve after the best level (above 0: rising).
         kept: the rise as a share of the largest one in the later half of the stretch after the best level.
+        recovered: share of the largest single rise after the best level that was lost again, in a steady fall, by the
+            end; 0 when the curve does not fall steadily since.
         kept_of_all: the same over the largest rise anywhere after the best level.
         late_z: Mann-Kendall z of that later half (below 0: coming back).
         after: share of the bins that come after the best level.
@@ -47,6 +49,7 @@ class Turn:
     trend_z: float
     kept: float
     kept_of_all: float
+    recovered: float
     late_z: float
     after: float
     bins_after: int
@@ -84,10 +87,20 @@ def turn(reading: Reading) -> Turn | None:
         trend_z=kendall_z(reading.y[reading.best_index :]),
         kept=float(min(rise / peak, 1.0)) if peak > 0 else 0.0,
         kept_of_all=float(min(rise / highest, 1.0)) if highest > 0 else 0.0,
+        recovered=_recovered(reading.y[reading.best_index :], best.value),
         late_z=kendall_z(late),
         after=len(after) / k,
         bins_after=len(after) - 1,
     )
+
+
+def _recovered(after: Floats, best: float) -> float:
+    """How much of a jump has been won back in a steady fall since its peak, 0 to 1."""
+    top = int(np.argmax(after))
+    since = after[top:]
+    if len(since) < 4 or kendall_z(since) > -2.0 or after[top] <= best:
+        return 0.0
+    return float((after[top] - median(since[-2:])) / (after[top] - best))
 
 
 def _in_errors(value: float, se: float, sign: float) -> float:
@@ -145,6 +158,7 @@ def clear_rise(reading: Reading) -> Turn | None:
         trend_z=trend,
         kept=min(rise / late_peak, 1.0),
         kept_of_all=min(rise / (float(after.max()) - best), 1.0),
+        recovered=_recovered(y[low:], best),
         late_z=kendall_z(after[len(after) // 2 :]),
         after=len(after) / k,
         bins_after=len(after),

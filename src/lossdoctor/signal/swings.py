@@ -95,7 +95,7 @@ class Excursion:
         height: peak above the level before.
         score: height in robust units of the noise.
         share: height over the drop from the start to the level before; of a loss that had fallen more than a
-            thousandfold the same in decades, where that is more.
+            thousandfold the same in decades, where that is more. Infinite while hardly anything had been learned.
         bins: its length in bins until the level before was reached again, or the end of the curve.
         recovered: whether the level before was reached again.
     """
@@ -149,6 +149,8 @@ def excursions(reading: Reading, least_score: float = 6.0) -> list[Excursion]:
 
 def _undone(start: float, before: float, height: float, positive: bool) -> float:
     drop = start - before
+    if positive and drop < 0.2 * start:
+        return float("inf")  # hardly anything has been learned yet that could be undone
     linear = _ratio(height, max(drop, 0.0))
     if not positive or before <= 0 or start < 1000 * before:
         return linear

@@ -81,6 +81,9 @@ class FlatLine(Rule):
             yield self.abstain()
             return
         metric, reading = primary
+        noise = reading.raw_sigma / abs(reading.end.value) if reading.positive else 0.0
+        if len(reading) < 24 and noise > case.option(self, "noisy") / 4:
+            return  # too few points for so much noise
         if len(reading) < 6 and not (reading.positive and float(np.ptp(reading.y)) < 0.002 * reading.end.value):
             yield self.abstain()  # four or five points show a flat line only when they are all but equal
             return
@@ -141,6 +144,9 @@ class FlatLine(Rule):
                 high = case.option(self, "learned_accuracy")
             if accuracy is not None and len(accuracy) and float(accuracy.y[0]) >= high:
                 return True
+        epochs = case.reading("epoch")
+        if epochs is not None and len(epochs) and epochs.y[0] >= 1 and epochs.y[0] > 0.5 * epochs.y[-1]:
+            return True
         interval = (s.last_step - s.first_step) / max(s.n - 1, 1)
         late = s.first_step > 20 * max(interval, 1) and s.first_step > 0.5 * s.last_step
         return late and case.index == 0

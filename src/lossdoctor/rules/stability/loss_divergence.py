@@ -66,19 +66,16 @@ class LossDivergence(Rule):
     def _measured(self, case: Case, reading: Reading) -> Turn | None:
         t, few = turn(reading), clear_rise(reading)
         sure = few is not None and len(reading) >= 8 and few.relative >= 2.5 * case.option(self, "relative")
-        if sure and (t is None or not self._diverged(case, reading, t)):
+        if sure and few is not None and (t is None or not self._diverged(case, reading, t)):
             return few
         return t
 
     def _diverged(self, case: Case, reading: Reading, t: Turn) -> bool:
         kept = case.option(self, "kept")
-        if (
-            len(reading) < 12
-            and reading.positive
-            and min(t.relative, t.share) > 3
-            and t.kept >= kept
-            and t.bins_after >= 2
-        ):
+        few = len(reading) < 12
+        if few and _one_low_start(reading, t):
+            return False
+        if few and reading.positive and min(t.relative, t.share) > 3 and t.kept >= kept and t.bins_after >= 2:
             return True  # a few points cannot show their noise, but no noise is so large
         if not has_turned(t, case.option(self, "z"), kept):
             return False
@@ -159,13 +156,22 @@ _CAUSES_EARLY = (
 )
 
 
+def _one_low_start(reading: Reading, t: Turn) -> bool:
+    """Whether the lowest level is one value at the start that the scatter of the others may explain."""
+    if t.bins_after != len(reading) - 1 or (reading.positive and t.relative > 20):
+        return False
+    two_low = float(reading.y[1]) - t.best.value < 0.25 * t.rise
+    apart = float(reading.y[1:].min()) - t.best.value > 0.75 * t.rise
+    return not (two_low or apart or t.trend_z > 2)
+
+
 def has_turned(t: Turn, z: float, kept: float) -> bool:
     """Whether a rise is beyond noise, still there, going on or level, and seen in more than one bin."""
     if t.z < z or t.rise <= 0 or t.kept < kept or t.bins_after < 1:
         return False
     if t.bins_after < 4:  # too few bins for a trend test: the rise must be gross
         return t.share > 2 or t.relative > 1
-    coming_back = t.late_z < -2.5 and t.kept < 0.9 and t.kept_of_all < 0.6
+    coming_back = t.recovered > 0.5 or (t.late_z < -2.5 and t.kept < 0.9 and t.kept_of_all < 0.6)
     return not coming_back and (t.trend_z > 1.0 or t.kept > 0.8)
 
 

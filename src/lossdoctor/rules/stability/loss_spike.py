@@ -10,6 +10,7 @@ from lossdoctor.core.options import Option
 from lossdoctor.rules.base import Case, Rule
 from lossdoctor.rules.stability.evidence import sharpened
 from lossdoctor.signal.reading import Reading
+from lossdoctor.signal.shape import turn
 from lossdoctor.signal.swings import Excursion, excursions
 
 
@@ -63,7 +64,10 @@ class LossSpike(Rule):
             return
         tall = [e for e in seen if e.share >= case.option(self, "share") and e.bins >= case.option(self, "bins")]
         lost = [e for e in seen if not e.recovered and e.share >= 0.15 and e.bins >= len(reading) // 8]
-        if lost or tall:
+        shape = turn(reading)
+        if shape is not None and shape.recovered > 0.5:
+            lost = []  # on its way back, in a steady fall
+        if len(reading) >= 24 and (lost or tall):
             yield self._warn(case, metric, reading, seen, max(lost or tall, key=lambda e: e.height), bool(lost))
         elif seen:
             yield self._inform(case, metric, len(seen), seen[0].step, max(e.height for e in seen))

@@ -141,4 +141,6 @@ def _calm_validation(case: Case, train: Swings | None) -> bool:
     """Whether validation hardly swings where training does: then training logs single batches, not averages."""
     val = case.reading("val_loss")
     theirs = swings(val) if val is not None else None
-    return train is not None and theirs is not None and theirs.relative < 0.3 * train.relative
+    if train is None or theirs is None:
+        return False
+    return theirs.relative < 0.3 * train.relative or theirs.amplitude < 0.3 * train.amplitude
