@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from array import array
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
+
+from lossdoctor.readers.text.shapes import to_float
 
 MISSING = -1.7976931348623157e308
 """Stands for an empty cell of a table, which is not the same as a NaN that was printed."""
@@ -87,11 +90,32 @@ class Layout:
 
 @dataclass(slots=True)
 class Rows:
-    """The rows of one layout while the log is read: packed arrays, 8 bytes a number."""
+    """The rows of one layout while the log is read: packed arrays, 8 bytes a number.
+
+    Numbers wait as text in ``waiting``, since many are turned into floats faster than one by one.
+    """
 
     layout: Layout
     values: array[float] = field(default_factory=lambda: array("d"))
     order: array[int] = field(default_factory=lambda: array("q"))
+    waiting: list[str] = field(default_factory=list)
+
+    def settle(self) -> None:
+        """Turn what waits into numbers."""
+        import orjson
+
+        if not self.waiting:
+            return
+        found: list[float] = []
+        with suppress(ValueError):  # nan, 007 and 5. are numbers, but not in JSON
+            found = orjson.loads(f"[{','.join(self.waiting)}]")
+        if len(found) != len(self.waiting):  # so are "1,234" and what else JSON took for two
+            try:
+                found = [*map(float, self.waiting)]
+            except ValueError:
+                found = [*map(to_float, self.waiting)]
+        self.values.extend(found)
+        self.waiting.clear()
 
 
 @dataclass(slots=True)

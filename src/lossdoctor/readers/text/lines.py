@@ -119,7 +119,9 @@ def _clean(text: str) -> list[str]:
         text = text.replace("#011", "\t")
     if "\xa0" in text:
         text = text.replace("\xa0", " ")
-    if _REWRITE.search(text):
+    if any(
+        c in text for c in "\r\x08\x0b\x0c\x85\u2028"
+    ):  # several times faster than the expression where there is none
         text = _REWRITE.sub("\r", text)
     lines = text.split("\n")
     if lines and not lines[-1]:

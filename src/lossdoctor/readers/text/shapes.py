@@ -34,6 +34,10 @@ def to_float(text: str) -> float:
     1234.5
     """
     try:
+        return float(text)
+    except ValueError:
+        pass
+    try:
         return float(text.replace(",", ""))
     except ValueError:
         return float("nan")
