@@ -193,7 +193,10 @@ def test_of_several_columns_without_a_header_none_is_guessed_to_be_the_loss() ->
     assert history.loss[0] == 0.2027
 
 
-@pytest.mark.parametrize("rows", ["0,4\n1,5\n2,6\n", "10,0.4\n5,0.5\n2,0.6\n", "0.5,0.4\n1.5,0.5\n2.5,0.6\n"])
+@pytest.mark.parametrize(
+    "rows",
+    ["0,4\n1,5\n2,6\n", "10,0.4\n5,0.5\n2,0.6\n", "0.5,0.4\n1.5,0.5\n2.5,0.6\n", "1700000000,0.4\n1700000060,0.5\n"],
+)
 def test_whole_numbers_are_no_loss_and_what_does_not_rise_no_step(rows: str) -> None:
     assert "loss" not in read(rows).curves
 

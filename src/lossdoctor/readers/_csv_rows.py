@@ -17,6 +17,7 @@ _EMPTY = frozenset({b"none", b"null", b"na", b"n/a", b"-", b"--", b"nil", b"<na>
 # A quoted cell longer than this, or over more lines, was never closed.
 _QUOTE_BYTES, _QUOTE_LINES = 1 << 20, 2_000
 _SHOWN = 8
+_TIME = 1e9  # seconds since 1970 are above
 
 
 @dataclass(slots=True)
@@ -278,8 +279,8 @@ class RowReader:
 
 
 def _rises(values: list[float | None]) -> bool:
-    """Whether the values are whole numbers from 0 on that rise with every row, as steps do."""
-    known = [v for v in values if v is not None and v >= 0 and v % 1 == 0]
+    """Whether the values are whole numbers from 0 on that rise with every row, as steps do. Times do so as well."""
+    known = [v for v in values if v is not None and 0 <= v < _TIME and v % 1 == 0]
     return len(known) == len(values) > 1 and all(b > a for a, b in pairwise(known))
 
 
