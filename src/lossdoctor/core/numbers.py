@@ -30,6 +30,24 @@ def percent(share: float) -> str:
     return f"{value:.1f} %" if abs(value) < 10 else f"{value:.0f} %"
 
 
+def up_by(relative: float) -> str:
+    """A relative rise in words.
+
+    >>> up_by(0.38), up_by(109.3)
+    ('up 38 %', '110-fold')
+    """
+    return f"up {percent(relative)}" if relative < 5 else f"{short(round(relative + 1))}-fold"
+
+
+def in_noise(z: float) -> str:
+    """A z-score in words.
+
+    >>> in_noise(7.759), in_noise(38650.0)
+    ('7.8 standard errors', 'far beyond its noise')
+    """
+    return f"{z:.1f} standard errors" if abs(z) < 100 else "far beyond its noise"
+
+
 def sureness(value: float, threshold: float, scale: float = 1.0) -> float:
     """A confidence from how far a statistic lies beyond its threshold: 0.5 at the threshold, towards 0.99.
 

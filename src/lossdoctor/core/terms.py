@@ -9,7 +9,7 @@ import numpy as np
 from lossdoctor.core.curve import Curve
 from lossdoctor.core.names import Name
 
-SUMS = frozenset({"total", "overall", "sum", "all", "full", "combined"})
+SUMS = frozenset({"total", "tot", "overall", "sum", "all", "full", "combined"})
 # A curve of such a name is the whole objective, or another measure of the same thing, and no term beside others.
 _WHOLE = SUMS | {"objective", "cost", "elbo", "criterion", "energy"}
 _MEASURES = frozenset({"mse", "rmse", "mae", "l1", "l2", "mape", "msle", "huber", "logloss", "mlogloss", "loss"})

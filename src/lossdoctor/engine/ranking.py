@@ -16,13 +16,22 @@ LEAST_BINS = 8  # fewer points of the primary loss than this are too few to call
 
 def order(findings: Sequence[Finding]) -> tuple[Finding, ...]:
     """The one to act on first; findings that an earlier one explains are told by it and left out."""
-    ranked = sorted(findings, key=lambda f: (-severity_rank(f.severity), -round(f.confidence, 2), f.code, f.segment))
+    ranked = sorted(
+        findings,
+        key=lambda f: (-severity_rank(f.severity), _is_remark(f), -round(f.confidence, 2), f.code, f.segment),
+    )
     kept: list[Finding] = []
     for i, finding in enumerate(ranked):
         if not any(_tells(other, finding, j < i) for j, other in enumerate(ranked) if j != i):
             kept.append(finding)
     told = {f.code for f in ranked}
     return tuple(replace(f, explains=tuple(c for c in f.explains if c in told and c != f.code)) for f in kept)
+
+
+def _is_remark(finding: Finding) -> bool:
+    """Whether it is information whose only advice is to look, or none: another information has more to say."""
+    first = finding.actions[0].action if finding.actions else "none"
+    return finding.severity == "info" and (first == "none" or first.startswith("check_"))
 
 
 def _tells(teller: Finding, finding: Finding, before: bool) -> bool:

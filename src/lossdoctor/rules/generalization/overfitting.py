@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from lossdoctor.core.finding import Abstention, Action, Cause, Finding
-from lossdoctor.core.numbers import percent, short, sureness
+from lossdoctor.core.numbers import short, sureness, up_by
 from lossdoctor.core.options import Option
 from lossdoctor.rules.base import Case, Rule
 from lossdoctor.rules.stability.loss_divergence import has_turned
@@ -84,7 +84,7 @@ class Overfitting(Rule):
         return t.share >= factor * case.option(self, "share")
 
     def _describe(self, case: Case, metric: str, val: Reading, t: Turn, follows: str) -> Finding:
-        rise = f"up {percent(t.relative)}" if val.positive else f"up by {short(t.rise)}"
+        rise = up_by(t.relative) if val.positive else f"up by {short(t.rise)}"
         train = {
             "falls": "while the training loss went on falling",
             "level": "while the training loss stayed level",

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from lossdoctor.core.finding import Abstention, Action, Cause, Finding
-from lossdoctor.core.numbers import percent, short
+from lossdoctor.core.numbers import in_noise, percent, short
 from lossdoctor.core.options import Option
 from lossdoctor.rules.base import Case, Rule
 from lossdoctor.rules.known import far_above_expected
@@ -152,10 +152,11 @@ class FlatLine(Rule):
         return late and case.index == 0
 
     def _describe(self, case: Case, metric: str, reading: Reading, whole: Fall, how: str) -> Finding:
-        change = percent(-whole.relative) if reading.positive else short(-whole.drop)
+        lost = reading.start.value - reading.end.value
+        change = percent(-lost / abs(reading.start.value)) if reading.positive else short(-lost)
         summary = (
             f"{metric} is flat {how}: {short(reading.start.value)} at the start, {short(reading.end.value)} at the end "
-            f"(change {change}, {short(whole.z)} standard errors)"
+            f"(change {change}; the run's trend is {in_noise(abs(whole.z))})"
         )
         norms = case.reading("grad_norm")
         dead = norms is not None and len(norms) >= 3 and float(norms.summary.max_value) == 0.0
@@ -171,13 +172,13 @@ class FlatLine(Rule):
             evidence={
                 "start": reading.start.value,
                 "end": reading.end.value,
-                "relative_fall": whole.relative,
+                "relative_fall": lost / abs(reading.start.value) if reading.positive else None,
                 "z": whole.z,
                 "grad_norm_zero": dead,
             },
             causes=_CAUSES_DEAD if dead else _CAUSES,
             actions=_ACTIONS_DEAD if dead else _ACTIONS,
-            explains=("LD204", "LD302", "LD203", "LD205"),
+            explains=("LD204", "LD302", "LD203", "LD205", "LD305", "LD307", "LD210"),
         )
 
 

@@ -89,7 +89,7 @@ class StuckAtChance(Rule):
                 ),
                 Action("reduce_learning_rate", "divide by 10: a first step too long can kill all units"),
             ),
-            explains=("LD201", "LD204", "LD302", "LD205"),
+            explains=("LD201", "LD204", "LD302", "LD205", "LD305", "LD307"),
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from lossdoctor.core.finding import Abstention, Action, Cause, Finding
-from lossdoctor.core.numbers import percent, short, sureness
+from lossdoctor.core.numbers import in_noise, short, sureness, up_by
 from lossdoctor.core.options import Option
 from lossdoctor.rules.base import Case, Rule
 from lossdoctor.rules.stability.evidence import gradient_led, jump_step, sharpened
@@ -101,10 +101,10 @@ class LossDivergence(Rule):
 
     def _describe(self, case: Case, metric: str, reading: Reading, t: Turn, strong: bool) -> Finding:
         early, jump = reading.fraction(t.onset_step) < 0.1, jump_step(reading, t.onset_step)
-        rise = f"up {percent(t.relative)}" if reading.positive else f"up by {short(t.rise)}"
+        rise = up_by(t.relative) if reading.positive else f"up by {short(t.rise)}"
         summary = (
             f"{metric} rose from its lowest level {short(t.best.value)} at {case.step_unit} {t.onset_step} "
-            f"to {short(t.end.value)} at the end ({rise}, {short(min(t.z, 1e6))} standard errors)"
+            f"to {short(t.end.value)} at the end ({rise}, {in_noise(t.z)})"
         )
         factor = 10 if strong else 3
         actions = [
@@ -139,7 +139,22 @@ class LossDivergence(Rule):
         )
 
 
-_EXPLAINS = ("LD301", "LD103", "LD104", "LD110", "LD108", "LD204", "LD302", "LD203", "LD205")
+_EXPLAINS = (
+    "LD301",
+    "LD103",
+    "LD104",
+    "LD110",
+    "LD108",
+    "LD204",
+    "LD302",
+    "LD203",
+    "LD205",
+    "LD207",
+    "LD303",
+    "LD305",
+    "LD306",
+    "LD307",
+)
 _CAUSES = (
     Cause("learning-rate-too-high", 0.6, "lr_trial"),
     Cause("gradients-explode", 0.15, "check_gradients"),

@@ -114,7 +114,21 @@ class LossNonfinite(Rule):
             evidence={"nonfinite_points": bad, "points": s.n, "kind": kind, "sudden": sudden, "rise_before": rise},
             causes=causes,
             actions=actions,
-            explains=("LD102", "LD103", "LD104", "LD105", "LD108", "LD110", "LD204", "LD201"),
+            explains=(
+                "LD102",
+                "LD103",
+                "LD104",
+                "LD105",
+                "LD108",
+                "LD110",
+                "LD204",
+                "LD201",
+                "LD207",
+                "LD303",
+                "LD305",
+                "LD306",
+                "LD307",
+            ),
         )
 
 

@@ -111,7 +111,7 @@ class Oscillation(Rule):
                 Action("decay_learning_rate", "let it decay, by cosine or by steps"),
                 Action("increase_batch_size", "double it, or accumulate gradients over two batches"),
             ),
-            explains=("LD204", "LD103", "LD201", "LD108"),
+            explains=("LD204", "LD103", "LD201", "LD108", "LD305"),
         )
 
     def _causes(self, case: Case, metric: str, s: Swings) -> tuple[Cause, ...]:
