@@ -42,7 +42,7 @@ bench: $(VENV)/.dev  ## speed, ours and theirs side by side; fails at its end wh
 	  if [ -n "$$missed" ]; then echo "missed a bar or failed:$$missed"; exit 1; fi
 
 quality: $(VENV)/.dev  ## how often it is right, on runs whose truth is known; writes docs/quality.md
-	$(BIN)/python -m benchmarks.quality --small
+	$(BIN)/python -m benchmarks.quality --part tuning
 
 clinic: $(VENV)/.dev  ## train and judge the whole clinic beside the peers: hours, resumable; writes docs/quality.md
 	$(BIN)/python -m benchmarks.clinic --workers $(WORKERS)
