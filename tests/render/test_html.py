@@ -22,7 +22,7 @@ from lossdoctor.render.series import make_chart
 from lossdoctor.render.svg import Axis, sparkline_svg
 from tests.render.samples import EVIL, evil, exploded, healthy, many, overfitted, report, resumed, tiny
 
-VOID = {"meta", "input", "br", "link", "img", "hr"}
+VOID = {"meta", "input", "br", "link", "img", "hr", "wbr"}
 
 
 class Reader(HTMLParser):
@@ -121,7 +121,7 @@ def test_evil_text_stays_text() -> None:
     reader = Reader(report_html(Report([evil(), evil()], [{"path": EVIL, "error": EVIL}]), title=EVIL, footer=EVIL))
     assert {t for t, _ in reader.tags} <= {t for t, _ in plain.tags} | {
         *("section", "article", "code", "details", "summary", "ol", "ul", "li", "small", "title", "h3", "circle"),
-        *("table", "caption", "tr", "th", "td", "div", "p"),
+        *("table", "caption", "tr", "th", "td", "div", "p", "wbr"),
     }
     assert len(reader.scripts) == len(plain.scripts)
     assert not [name for _, a in reader.tags for name in a if name.startswith("on")]
@@ -143,6 +143,14 @@ def test_ids_are_unique_and_labels_lead_somewhere(page: str) -> None:
     for tag, attributes in reader.tags:
         if tag == "svg":
             assert attributes.get("aria-label")
+
+
+def test_the_index_names_a_shared_folder_once_and_the_headings_in_full() -> None:
+    text = own(report_html(many(12)))
+    index, runs = text.split("<main", 1)
+    assert "Runs under <code>runs/sweep/</code>" in index
+    assert ">0007/<wbr>metrics.csv</a>" in index
+    assert "</span> runs/sweep/0007/metrics.csv</h2>" in runs
 
 
 def test_one_run_needs_no_index() -> None:

@@ -158,6 +158,21 @@ def test_everything_can_be_reached_by_keyboard(page: Page, tmp_path: Path) -> No
     assert unnamed == 0
 
 
+@pytest.mark.parametrize("width", [360, 500, 1080])
+def test_the_index_fits_its_box(page: Page, tmp_path: Path, width: int) -> None:
+    page.call("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=False)
+    try:
+        show(page, tmp_path, many(12))
+        box = "document.querySelector('.tablewrap')"
+        for side in ("Width", "Height"):
+            assert page.run(f"{box}.scroll{side} <= {box}.client{side}"), side
+        finding = "document.querySelector('.index td.finding-name')"
+        assert page.run(f"{finding}.textContent") == "LD101 loss-nonfinite +1"
+        assert page.run(f"{finding}.getBoundingClientRect().right <= {box}.getBoundingClientRect().right")
+    finally:
+        page.call("Emulation.clearDeviceMetricsOverride")
+
+
 def test_narrow_screens_do_not_scroll_sideways(page: Page, tmp_path: Path) -> None:
     page.call("Emulation.setDeviceMetricsOverride", width=420, height=800, deviceScaleFactor=1, mobile=False)
     try:

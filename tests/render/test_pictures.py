@@ -12,7 +12,7 @@ import pytest
 
 from lossdoctor.core.errors import UsageError
 from lossdoctor.core.history import TrainingHistory
-from lossdoctor.render.canvas import save_figure
+from lossdoctor.render.canvas import save_figure, tick_labels
 from lossdoctor.render.compare import plot_comparison
 from lossdoctor.render.pictures import plot_history, save_picture
 from lossdoctor.render.style import STYLES
@@ -59,6 +59,31 @@ def test_no_two_texts_of_a_picture_overlap() -> None:
         boxes = [b for b in boxes if b is not None and b.width > 0]
         assert not [(a, b) for i, a in enumerate(boxes) for b in boxes[:i] if a.overlaps(b)]
         assert all(b.x0 >= 0 and b.x1 <= figure.bbox.width for b in boxes)
+
+
+@pytest.mark.parametrize("peak", [3e-7, 3e-4, 1e-3, 0.02, 40.0, 2.5e6, 1e200])
+def test_no_power_of_ten_stands_apart_and_every_tick_has_its_own_number(peak: float) -> None:
+    shape = np.linspace(0.5, 1, 60)
+    history = TrainingHistory({"loss": (range(60), 1e6 * shape), "lr": (range(60), peak * shape)})
+    figure = plot_history(history)
+    figure.canvas.draw()
+    for axes in figure.axes:
+        assert axes.yaxis.get_offset_text().get_text() == ""
+        low, high = axes.get_ylim()
+        shown = [t.get_text() for t in axes.get_yticklabels() if low <= t.get_position()[1] <= high]
+        assert len(set(shown)) == len(shown) >= 2
+        assert all(len(text) <= 9 for text in shown)
+        places = [t.get_position()[1] for t in axes.get_yticklabels() if low <= t.get_position()[1] <= high]
+        assert [float(text.replace("\N{MINUS SIGN}", "-")) for text in shown] == pytest.approx(places, rel=1e-6)
+
+
+def test_numbers_of_ticks() -> None:
+    assert tick_labels([12_345_678.0, 12_345_679.0]) == ["1.2345678e7", "1.2345679e7"]
+    assert tick_labels([-2e-5, -1e-5, 0.0]) == ["-2e-5", "-1e-5", "0"]
+    assert tick_labels([1e6, 1.05e7]) == ["1e6", "1.05e7"]
+    assert tick_labels([-1e308, 1e308]) == ["-1e308", "1e308"]
+    assert tick_labels([0.1 + 0.2, 0.4]) == ["0.3", "0.4"]
+    assert tick_labels([]) == []
 
 
 def test_log_axis_is_chosen_by_the_values() -> None:

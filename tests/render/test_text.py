@@ -9,6 +9,8 @@ import sys
 
 import pytest
 
+from lossdoctor.core.diagnosis import Diagnosis
+from lossdoctor.core.finding import Abstention
 from lossdoctor.core.options import Option
 from lossdoctor.core.report import Report, RuleDoc
 from lossdoctor.render.compare import comparison_text
@@ -57,6 +59,34 @@ def test_codes_and_names_are_never_cut(width: int) -> None:
     text = report_text(report(), width=width)
     for word in ("LD101 loss-nonfinite", "LD301 overfitting", "LD402 step-axis-broken", "runs/exp12/metrics.csv"):
         assert word in text
+
+
+def deaf(run: Diagnosis) -> Diagnosis:
+    """The run as it would be if many rules lacked something."""
+    codes = [f"LD{n}" for n in (*range(105, 110), 202, *range(204, 208))]
+    needs = tuple(Abstention(code, f"the thing that only {code} asks for, with at least 20 points") for code in codes)
+    return Diagnosis(run.status, run.basis, run.findings, run.history, needs)
+
+
+def test_what_was_not_judged_does_not_drown_the_findings() -> None:
+    runs = Report([deaf(overfitted()), deaf(exploded())])
+    text = report_text(runs, width=80)
+    told = "not judged  LD105-LD109, LD202, LD204-LD207: lack what they need (--verbose\n              tells what)"
+    assert text.count(told) == 2
+    assert "only LD105 asks for" not in text
+    everything = " ".join(report_text(runs, width=80, verbose=True).split())
+    assert everything.count("LD105 (needs the thing that only LD105 asks for, with at least 20 points)") == 2
+    assert "lack what they need" not in everything
+
+
+def test_outside_the_command_line_the_hint_names_the_field() -> None:
+    told = " ".join(diagnosis_text(deaf(overfitted())).split())
+    assert "lack what they need (.abstained tells what)" in told
+    assert "only LD105 asks for" in diagnosis_text(deaf(overfitted()), verbose=True)
+
+
+def test_a_single_need_is_told_in_full() -> None:
+    assert "not judged  LD202, LD207 (needs number of classes)" in diagnosis_text(exploded())
 
 
 def test_plain_text_has_no_ansi_and_colour_has() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -103,13 +104,51 @@ def scale_y(axes: Axes, lines: Sequence[Line], wanted: str | None) -> None:
     if kind == "symlog":
         axes.set_yscale("symlog", linthresh=middle or 1.0)
     elif kind == "log" and all((line.finite() <= 0).all() for line in lines):
-        return  # nothing positive to show on a log axis
+        _plain_ticks(axes)  # nothing positive to show on a log axis
     else:
         axes.set_yscale(kind)
         if kind == "log":
             _plain_numbers(axes)
         elif kind == "linear":
-            axes.ticklabel_format(axis="y", scilimits=(-3, 5), useOffset=False)
+            _plain_ticks(axes)
+
+
+def _plain_ticks(axes: Axes) -> None:
+    """Every number on a linear axis in full: a power of ten taken out would stand where the legend is."""
+    from matplotlib.ticker import Formatter
+
+    class Whole(Formatter):
+        def __call__(self, x: float, pos: int | None = None) -> str:  # noqa: ARG002 - Matplotlib's signature
+            return self.format_ticks([x])[0]
+
+        def format_ticks(self, values: Any) -> list[str]:
+            return [self.fix_minus(label) for label in tick_labels([float(v) for v in values])]
+
+    axes.yaxis.set_major_formatter(Whole())
+
+
+def tick_labels(ticks: Sequence[float]) -> list[str]:
+    """The ticks of a linear axis, each with a power of ten of its own if they are very small or large.
+
+    >>> tick_labels([0.0, 0.25, 0.5]), tick_labels([0.0, 0.0001, 0.00025])
+    (['0.00', '0.25', '0.50'], ['0', '1e-4', '2.5e-4'])
+    """
+    largest = max((abs(v) for v in ticks), default=0.0)
+    # Halved, as the distance of two huge ticks would overflow; a thousandth of it is beneath what can be seen.
+    apart = min((b / 2 - a / 2 for a, b in pairwise(sorted(set(ticks)))), default=largest)
+    kind = "f" if 1e-3 <= largest < 1e6 or largest == 0 else "e"
+    for digits in range(16):
+        labels = [f"{v:.{digits}{kind}}" for v in ticks]
+        if all(abs(float(label) - v) <= apart / 1000 for label, v in zip(labels, ticks, strict=True)):
+            break
+    return [_short(label) for label in labels] if kind == "e" else labels
+
+
+def _short(label: str) -> str:
+    """``2.50e-04`` as people write it."""
+    mantissa, _, power = label.partition("e")
+    mantissa = mantissa.rstrip("0").rstrip(".") if "." in mantissa else mantissa
+    return "0" if float(mantissa) == 0 else f"{mantissa}e{int(power)}"
 
 
 def _plain_numbers(axes: Axes) -> None:

@@ -21,6 +21,7 @@ from lossdoctor.render.svg import sparkline_svg
 # Points of all curves together: beyond it the page would be slow to open, so each curve gets fewer.
 _BUDGET = 400_000
 _LEAST = 200
+_LONG = 25  # from more runs on, the index scrolls by itself
 
 
 def report_html(report: Report, *, title: str = "lossdoctor report", footer: str = "") -> str:
@@ -100,7 +101,7 @@ _COLUMNS = (
     ("run", "text", ""),
     ("loss", "", "opt"),
     ("finding", "text", ""),
-    ("onset", "number", ""),
+    ("onset", "number", "opt"),
     ("points", "number", "opt"),
     ("format", "text", "opt"),
 )
@@ -118,18 +119,22 @@ def _index(runs: Sequence[Diagnosis]) -> str:
         + "</th>"
         for name, kind, extra in _COLUMNS
     )
-    rows = "\n".join(_row(d, i) for i, d in enumerate(runs))
+    base = words.shared_folder(runs)
+    rows = "\n".join(_row(d, i, words.title_under(base, d)) for i, d in enumerate(runs))
+    under = f'<p class="soft under">Runs under <code>{markup(base)}</code></p>' if base else ""
+    long = " long" if len(runs) > _LONG else ""
     return f"""<nav id="index" aria-label="Index of runs">
 <div class="tools"><input type="search" id="filter" placeholder="filter by words" aria-label="Filter runs by words">
 {boxes}<span id="shown" class="soft" aria-live="polite"></span></div>
-<div class="tablewrap" tabindex="0" role="region" aria-label="Runs"><table class="index">
+{under}<div class="tablewrap{long}" tabindex="0" role="region" aria-label="Runs"><table class="index">
 <thead><tr>{heads}</tr></thead>
 <tbody>{rows}</tbody></table></div></nav>"""
 
 
-def _row(d: Diagnosis, index: int) -> str:
+def _row(d: Diagnosis, index: int, shown_name: str) -> str:
     name = words.title(d)
     first = d.findings[0] if d.findings else None
+    breakable = markup(shown_name).replace("/", "/<wbr>")  # a narrow column breaks at folders first
     finding = f"{first.code} {first.name}" if first else ""
     others = sum(severity_rank(f.severity) >= 1 for f in d.findings[1:])
     more = f' <span class="soft">+{others}</span>' if others else ""
@@ -140,11 +145,12 @@ def _row(d: Diagnosis, index: int) -> str:
     spark = sparkline_svg(d.history, label=f"loss of {name}")
     return (
         f'<tr data-run="run-{index}" data-status="{d.status}" data-text="{markup(text)}">'
-        f'<td data-key="{rank}">{badge(d.status)}</td>'
-        f'<td class="name" data-key="{markup(name)}"><a href="#run-{index}">{markup(name)}</a></td>'
+        f'<td class="status" data-key="{rank}">{badge(d.status)}</td>'
+        f'<td class="name" data-key="{markup(name)}">'
+        f'<a href="#run-{index}" title="{markup(name)}">{breakable}</a></td>'
         f'<td class="opt" data-key="">{spark}</td>'
-        f'<td data-key="{markup(finding)}">{shown}{more}</td>'
-        f'<td class="num" data-key="{"" if onset is None else onset}">{"" if onset is None else f"{onset:,}"}</td>'
+        f'<td class="finding-name" data-key="{markup(finding)}">{shown}{more}</td>'
+        f'<td class="num opt" data-key="{"" if onset is None else onset}">{"" if onset is None else f"{onset:,}"}</td>'
         f'<td class="num opt" data-key="{d.history.points}">{d.history.points:,}</td>'
         f'<td class="opt" data-key="{markup(d.history.format)}">{markup(d.history.format)}</td></tr>'
     )

@@ -41,7 +41,7 @@ def _fails(d: Diagnosis, fail_on: str) -> bool:
 
 def _case(d: Diagnosis, fail_on: str) -> str:
     head = f'<testcase classname="lossdoctor" name={_attribute(words.title(d))} time="0">'
-    told = _text(diagnosis_text(d))
+    told = _text(diagnosis_text(d, verbose=True))
     failing = [f for f in d.findings if at_least(f.severity, fail_on)]
     if failing:
         first = failing[0]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os.path
 from collections import Counter
 from collections.abc import Sequence
 from typing import IO
@@ -46,10 +45,14 @@ def report_text(report: Report, *, width: int = 88, color: bool = False, verbose
     return buffer.getvalue()
 
 
-def diagnosis_text(diagnosis: Diagnosis, *, width: int = 88, color: bool = False) -> str:
-    """One run in full, as text."""
+def diagnosis_text(diagnosis: Diagnosis, *, width: int = 88, color: bool = False, verbose: bool = False) -> str:
+    """One run in full, as text.
+
+    Args:
+        verbose: with what each rule that could not judge the run would need.
+    """
     buffer = io.StringIO()
-    print_run(diagnosis, make_console(buffer, width=width, color=color))
+    print_run(diagnosis, make_console(buffer, width=width, color=color), verbose=verbose, more=".abstained")
     return buffer.getvalue().rstrip("\n")
 
 
@@ -62,19 +65,20 @@ def print_report(report: Report, console: Console, *, verbose: bool = False) -> 
     """Print a report on a Rich console.
 
     Args:
-        verbose: every run in the list and every sick run in full, however many.
+        verbose: every run in the list and every sick run in full, however many, and what each rule that could not
+            judge would need.
     """
     glyphs = glyphs_for(console)
     runs = report.worst_first()
     many = len(runs) > MANY and not verbose
     if len(runs) == 1:
-        print_run(runs[0], console, glyphs)
+        print_run(runs[0], console, glyphs, verbose=verbose)
     elif runs:
         _print_list(runs, console, glyphs, many=many)
         sick = [d for d in runs if d.alarm or d.internal_errors or (verbose and d.findings)]
         for diagnosis in sick[:FULL] if many else sick:
             console.print()
-            print_run(diagnosis, console, glyphs)
+            print_run(diagnosis, console, glyphs, verbose=verbose)
         if many and len(sick) > FULL:
             rest = f"{len(sick) - FULL} more sick runs are listed above only; --verbose or --format html tells all."
             console.print()
@@ -85,10 +89,10 @@ def print_report(report: Report, console: Console, *, verbose: bool = False) -> 
 
 def _print_list(runs: Sequence[Diagnosis], console: Console, glyphs: Glyphs, *, many: bool) -> None:
     listed = [d for d in runs if d.alarm] if many else list(runs)
-    base = _common(listed)
+    base = words.shared_folder(listed)
     if base:
-        console.print(Text(f"Runs under {visible(base)}", "dim"), soft_wrap=True)
-    names = [words.title(d).removeprefix(visible(base)) or "." for d in listed]
+        console.print(Text(f"Runs under {base}", "dim"), soft_wrap=True)
+    names = [words.title_under(base, d) for d in listed]
     worst = [_worst(d) for d in listed]
     narrow = console.width < 100
     # A file or pipe gets names in full, a terminal what fits.
@@ -126,16 +130,6 @@ def _worst(d: Diagnosis) -> Text:
         text.append(f" @{first.onset_step:,}")
     others = sum(severity_rank(f.severity) >= 1 for f in d.findings[1:])
     return text.append(f" +{others}" if others else "", "dim")
-
-
-def _common(runs: Sequence[Diagnosis]) -> str:
-    """The folder that all runs share, with its separator; empty when it would save little."""
-    paths = [d.history.path for d in runs]
-    if len(paths) < 2 or not all(paths):
-        return ""
-    base = os.path.commonprefix(paths)  # noqa: RUF071 - cut at a separator below; commonpath knows no URLs
-    base = base[: base.rfind("/") + 1]
-    return base if len(base) > 3 else ""
 
 
 def _print_counted(runs: Sequence[Diagnosis], console: Console, glyphs: Glyphs) -> None:

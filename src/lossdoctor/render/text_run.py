@@ -20,11 +20,24 @@ STYLES = {
     "info": "cyan",
 }
 _MOST_NOTES = 6
+_SHORT = 100  # needs up to this length are told in full; longer ones would drown the findings
 _WIDEST = 110  # longer lines are hard to read
 
 
-def print_run(diagnosis: Diagnosis, console: Console, glyphs: Glyphs = UNICODE) -> None:
-    """Print one run: what it is, what its status rests on, and each finding."""
+def print_run(
+    diagnosis: Diagnosis,
+    console: Console,
+    glyphs: Glyphs = UNICODE,
+    *,
+    verbose: bool = False,
+    more: str = "--verbose",
+) -> None:
+    """Print one run: what it is, what its status rests on, and each finding.
+
+    Args:
+        verbose: with what each rule that could not judge the run would need, however long that is.
+        more: what tells these needs when they are left out here.
+    """
     d = diagnosis
     head = Text(f"{glyphs.signs[d.status]} {words.STATUS_WORDS[d.status]}  ", STYLES[d.status])
     head.append(words.title(d), "bold default")
@@ -42,7 +55,7 @@ def print_run(diagnosis: Diagnosis, console: Console, glyphs: Glyphs = UNICODE) 
     for finding in d.findings:
         console.print()
         _print_finding(finding, d, console, glyphs)
-    _print_rest(d, console)
+    _print_rest(d, console, _not_judged(d, verbose=verbose, more=more))
 
 
 def _print_finding(f: Finding, d: Diagnosis, console: Console, glyphs: Glyphs) -> None:
@@ -71,17 +84,27 @@ def _with_grade(index: int, f: Finding) -> str:
     return words.action(action) + grade
 
 
-def _print_rest(d: Diagnosis, console: Console) -> None:
+def _print_rest(d: Diagnosis, console: Console, not_judged: list[tuple[str, str]]) -> None:
     """Notes, events, what could not be judged, and rules that crashed."""
     rows = [("note", n) for n in _few([visible(n) for n in d.notes], "notes")]
     rows += [("event", e) for e in _few([words.event(e) for e in d.events], "events")]
     rows += [("internal error", visible(e)) for e in d.internal_errors]
-    needs = words.abstentions(d)
-    if needs:
-        rows.append(("not judged", "; ".join(f"{codes} (needs {need})" for need, codes in needs)))
+    rows += not_judged
     if rows:
         console.print()
         print_rows(console, rows, 2, style="dim")
+
+
+def _not_judged(d: Diagnosis, *, verbose: bool, more: str) -> list[tuple[str, str]]:
+    """The rules that lacked something: with their needs where those are short or asked for, else as codes alone."""
+    lines = [f"{words.grouped(codes.split(', '))} (needs {need})" for need, codes in words.abstentions(d)]
+    if verbose:
+        return [("" if i else "not judged", line) for i, line in enumerate(lines)]
+    told = "; ".join(lines)
+    if len(told) > _SHORT:
+        codes = words.grouped(visible(a.code, 40) for a in d.abstained)
+        told = f"{codes}: lack what they need ({more} tells what)"
+    return [("not judged", told)] if told else []
 
 
 def _few(lines: list[str], what: str) -> list[str]:

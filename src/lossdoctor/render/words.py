@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import os.path
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -192,6 +194,42 @@ def abstentions(diagnosis: Diagnosis) -> list[tuple[str, str]]:
         if a.code not in codes:
             codes.append(visible(a.code, 40))
     return [(need, ", ".join(codes)) for need, codes in needs.items()]
+
+
+def grouped(codes: Iterable[str]) -> str:
+    """Codes in order, three or more neighbours as a range.
+
+    >>> grouped(["LD202", "LD106", "LD105", "LD107", "LD203", "LD105"])
+    'LD105-LD107, LD202, LD203'
+    """
+    runs: list[list[str]] = []
+    for code in sorted(set(codes)):
+        if runs and _neighbours(runs[-1][-1], code):
+            runs[-1].append(code)
+        else:
+            runs.append([code])
+    return ", ".join(f"{run[0]}-{run[-1]}" if len(run) > 2 else ", ".join(run) for run in runs)
+
+
+def _neighbours(a: str, b: str) -> bool:
+    """Whether code ``b`` is the one after ``a``: the same letters, the next number."""
+    first, second = (re.fullmatch(r"([A-Za-z]+)([0-9]{1,9})", code) for code in (a, b))
+    return bool(first and second and first[1] == second[1] and int(second[2]) == int(first[2]) + 1)
+
+
+def shared_folder(runs: Sequence[Diagnosis]) -> str:
+    """The folder that all runs share, with its separator; empty when it would save little."""
+    paths = [d.history.path for d in runs]
+    if len(paths) < 2 or not all(paths):
+        return ""
+    base = os.path.commonprefix(paths)  # noqa: RUF071 - cut at a separator below; commonpath knows no URLs
+    base = base[: base.rfind("/") + 1]
+    return visible(base) if len(base) > 3 else ""
+
+
+def title_under(base: str, diagnosis: Diagnosis) -> str:
+    """The run's title without the folder that a list names once, in its heading."""
+    return title(diagnosis).removeprefix(base) or "."
 
 
 def event(found: Mapping[str, Any]) -> str:
