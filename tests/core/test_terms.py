@@ -55,6 +55,7 @@ def test_every_name_is_in_the_json() -> None:
     [
         {"train/loss": CLS},
         {"train/total_loss": CLS},
+        {"train/Tot Loss": CLS},
         {"train/objective": CLS},
         {"train/dfl_loss": CLS},  # without a validation twin
         {"val/loss": CLS},

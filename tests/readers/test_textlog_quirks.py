@@ -207,6 +207,26 @@ def test_a_backtick_before_the_first_epoch_of_a_pasted_log() -> None:
     assert read(log)["loss"].steps.tolist() == list(range(1, 9))
 
 
+def test_a_line_like_a_bar_without_its_position_is_survived() -> None:
+    with pytest.raises(NotRecognizedError):
+        read("- 10/100 8 - loss 100%|\n")
+
+
+def test_a_bar_of_keras_glued_to_its_predecessor_is_two() -> None:
+    bar = "50000/50000 [==============================] - 49s 9us/step - loss: 2.3027 - acc: {:.4f}\n"
+    part = "9472/50000 [====>.........................] - ETA: 37s - loss: 2.3026 - acc: 0.0984"
+    log = "".join(f"Epoch {e}/20\n{part * (e % 2)}{bar.format(e / 50)}" for e in range(1, 9))
+    history = read(log)
+    assert set(history.curves) == {"loss", "acc"}
+    assert history["acc"].values.tolist() == [e / 50 for e in range(1, 9)]
+
+
+def test_a_record_before_the_first_epoch_header_is_of_the_epoch_before() -> None:
+    bar = "1000/1000 [==============================] - 0s 20us/step - loss: {:.4f}\n"
+    log = bar.format(2) + "".join(f"Epoch {e}/20\n" + bar.format(4 / e) for e in range(5, 13))
+    assert read(log)["loss"].steps.tolist() == list(range(4, 13))
+
+
 def test_what_cyclegan_prints_is_adversarial() -> None:
     line = "(epoch: 1, iters: {}, time: 2.416, data: 9.430) D_A: {} G_A: 0.433 cycle_A: 2.246 idt_A: 1.263 \n"
     history = read("".join(line.format(100 * i, 0.5 + i / 100) for i in range(1, 9)))

@@ -143,6 +143,8 @@ def _own_steps(block: Block, epochs: Track, based: float, axis: Axis) -> bool:
     column = step_column(block)
     if column is None:
         return False
+    if not (finite := np.isfinite(block.column(column))).all():  # "step nan" is no place
+        block.keep(finite)
     position = block.column(column).copy()
     total = block.total(column)
     if np.any(position == MISSING):
@@ -222,7 +224,7 @@ def _from_headers(blocks: list[Block], headers: list[Block], epochs: Track, axis
         found = course.at(main.order)
         known = found[np.isfinite(found)]
         groups = len(found) if main.group is None else len(np.unique(main.group))
-        if len(known) >= 0.9 * len(found) and len(np.unique(known)) >= max(1, 0.5 * groups):
+        if len(found) - len(known) <= max(1, 0.1 * len(found)) and len(np.unique(known)) >= max(1, 0.5 * groups):
             axis.unit = unit
             axis.planned = _planned_epochs(blocks) if unit == "epoch" else course.total
             for block in blocks:
@@ -240,7 +242,7 @@ def _fill_epochs(blocks: list[Block], course: Track, unit: str) -> None:
             continue
         own = epoch_column(block)
         values = block.column(own) if own is not None and unit == "epoch" else course.at(block.order)
-        least = course.value.min() if len(course.value) else 0
+        least = max(course.value[0] - 1, 0) if len(course.value) else 0  # a log that begins in the middle of an epoch
         block.steps = np.where(np.isfinite(values) & (values != MISSING), values, least).astype(np.int64)
 
 

@@ -92,7 +92,7 @@ def analyse(line: str, parts: list[str]) -> Fields | None:
         return None
     timed = _stamp_slots(line, starts)
     bar = ""
-    if metrics and items[0].key is None and items[0].total >= 0 and _KERAS.search(line):
+    if metrics and items[0].key is None and columns[0].total and columns[0].role == "pos" and _KERAS.search(line):
         bar = "keras"
     elif _TQDM.search(line):
         bar = "tqdm"

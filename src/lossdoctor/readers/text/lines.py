@@ -14,6 +14,8 @@ CHUNK = 1 << 20
 MAX_LINE = 20_000
 _ANSI = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_])")
 _REWRITE = re.compile("[\r\x08\x0b\x0c\x85\u2028]+")
+# A bar of Keras that overwrote itself, pasted without its carriage returns: "acc: 0.098450000/50000 [===".
+_GLUED_BAR = re.compile(r"(\.\d{4}(?:e[-+]\d\d)?)(\d+/\d+ \[[=>.])")
 _BOMS = ((b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"), (b"\xef\xbb\xbf", "utf-8"))
 
 
@@ -123,6 +125,8 @@ def _clean(text: str) -> list[str]:
         c in text for c in "\r\x08\x0b\x0c\x85\u2028"
     ):  # several times faster than the expression where there is none
         text = _REWRITE.sub("\r", text)
+    if "] - ETA:" in text:
+        text = _GLUED_BAR.sub("\\1\r\\2", text)
     lines = text.split("\n")
     if lines and not lines[-1]:
         lines.pop()
