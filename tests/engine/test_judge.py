@@ -15,6 +15,7 @@ from lossdoctor.core.finding import Abstention, Finding
 from lossdoctor.core.history import TrainingHistory
 from lossdoctor.core.options import Settings
 from lossdoctor.engine import judge
+from lossdoctor.engine.ranking import order
 from lossdoctor.rules.base import Case, Rule
 from lossdoctor.rules.stability.loss_divergence import LossDivergence
 from lossdoctor.rules.stability.loss_nonfinite import LossNonfinite
@@ -191,3 +192,20 @@ def test_judging_changes_nothing() -> None:
 
 def test_the_rules_say_what_they_need() -> None:
     assert LossNonfinite.needs == "a loss"
+
+
+def _finding(code: str, severity: str, confidence: float, explains: tuple[str, ...]) -> Finding:
+    return Finding(code, code.lower(), severity, confidence, "loss", "", explains=explains)
+
+
+def test_findings_that_explain_one_another_in_a_ring_leave_the_first() -> None:
+    ring = [
+        _finding("LD201", "warning", 0.9, ("LD210",)),
+        _finding("LD210", "warning", 0.8, ("LD106",)),
+        _finding("LD106", "warning", 0.7, ("LD201",)),
+    ]
+    assert [f.code for f in order(ring)][0] == "LD201"
+    pair = [_finding("LD102", "critical", 0.99, ("LD301",)), _finding("LD101", "critical", 0.98, ("LD102",))]
+    assert [f.code for f in order(pair)] == ["LD101"]
+    worse = [_finding("LD204", "info", 0.9, ("LD102",)), _finding("LD102", "critical", 0.9, ())]
+    assert [f.code for f in order(worse)] == ["LD102", "LD204"]

@@ -21,9 +21,14 @@ def order(findings: Sequence[Finding]) -> tuple[Finding, ...]:
         key=lambda f: (-severity_rank(f.severity), _is_remark(f), -round(f.confidence, 2), f.code, f.segment),
     )
     kept: list[Finding] = []
-    for i, finding in enumerate(ranked):
-        if not any(_tells(other, finding, j < i) for j, other in enumerate(ranked) if j != i):
-            kept.append(finding)
+    left = list(ranked)
+    while left:
+        # The first that nothing left accounts for; where they account for one another in a ring, simply the first.
+        free = [f for f in left if not any(_tells(other, f) for other in left if other is not f)]
+        teller = (free or left)[0]
+        kept.append(teller)
+        left = [f for f in left if f is not teller and not _tells(teller, f) and not _same(teller, f)]
+    kept.sort(key=ranked.index)
     told = {f.code for f in ranked}
     return tuple(replace(f, explains=tuple(c for c in f.explains if c in told and c != f.code)) for f in kept)
 
@@ -34,13 +39,9 @@ def _is_remark(finding: Finding) -> bool:
     return finding.severity == "info" and (first == "none" or first.startswith("check_"))
 
 
-def _tells(teller: Finding, finding: Finding, before: bool) -> bool:
-    """Whether one finding accounts for another that is not worse; of two that explain each other the first one does."""
-    if severity_rank(teller.severity) < severity_rank(finding.severity):
-        return False
-    if finding.code in teller.explains:
-        return before or teller.code not in finding.explains
-    return before and _same(teller, finding)
+def _tells(teller: Finding, finding: Finding) -> bool:
+    """Whether one finding accounts for another that is not worse."""
+    return finding.code in teller.explains and severity_rank(teller.severity) >= severity_rank(finding.severity)
 
 
 def _same(a: Finding, b: Finding) -> bool:
