@@ -67,7 +67,7 @@ def test_healthy_says_what_it_rests_on() -> None:
 
 
 def test_a_crashing_rule_is_reported_and_the_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    def crash(self: Rule, case: Case) -> Iterable[Finding | Abstention]:
+    def crash(_: Rule, __: Case) -> Iterable[Finding | Abstention]:
         raise ZeroDivisionError("boom")
 
     monkeypatch.delenv("LOSSDOCTOR_RAISE", raising=False)
@@ -204,7 +204,7 @@ def test_findings_that_explain_one_another_in_a_ring_leave_the_first() -> None:
         _finding("LD210", "warning", 0.8, ("LD106",)),
         _finding("LD106", "warning", 0.7, ("LD201",)),
     ]
-    assert [f.code for f in order(ring)][0] == "LD201"
+    assert order(ring)[0].code == "LD201"
     pair = [_finding("LD102", "critical", 0.99, ("LD301",)), _finding("LD101", "critical", 0.98, ("LD102",))]
     assert [f.code for f in order(pair)] == ["LD101"]
     worse = [_finding("LD204", "info", 0.9, ("LD102",)), _finding("LD102", "critical", 0.9, ())]

@@ -36,7 +36,9 @@ def up_by(relative: float) -> str:
     >>> up_by(0.38), up_by(109.3)
     ('up 38 %', '110-fold')
     """
-    return f"up {percent(relative)}" if relative < 5 else f"{short(round(relative + 1))}-fold"
+    if relative < 5:
+        return f"up {percent(relative)}"
+    return f"{short(round(relative + 1) if relative < 1e15 else relative)}-fold"
 
 
 def in_noise(z: float) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from lossdoctor.core.finding import Finding
+from lossdoctor.core.names import parse
 from lossdoctor.core.numbers import percent, short
 from lossdoctor.core.vocabulary import severity_rank
 from lossdoctor.rules.base import Case
@@ -18,7 +19,7 @@ def order(findings: Sequence[Finding]) -> tuple[Finding, ...]:
     """The one to act on first; findings that an earlier one explains are told by it and left out."""
     ranked = sorted(
         findings,
-        key=lambda f: (-severity_rank(f.severity), _is_remark(f), -round(f.confidence, 2), f.code, f.segment),
+        key=lambda f: (-severity_rank(f.severity), *_lesser(f), -round(f.confidence, 2), f.code, f.segment),
     )
     kept: list[Finding] = []
     left = list(ranked)
@@ -33,10 +34,15 @@ def order(findings: Sequence[Finding]) -> tuple[Finding, ...]:
     return tuple(replace(f, explains=tuple(c for c in f.explains if c in told and c != f.code)) for f in kept)
 
 
-def _is_remark(finding: Finding) -> bool:
-    """Whether it is information whose only advice is to look, or none: another information has more to say."""
+def _lesser(finding: Finding) -> tuple[bool, bool]:
+    """What puts a finding behind others of its severity.
+
+    Information whose only advice is to look, or none; and what another signal shows: the loss itself comes first, the
+    gradient norm that says why comes after it.
+    """
     first = finding.actions[0].action if finding.actions else "none"
-    return finding.severity == "info" and (first == "none" or first.startswith("check_"))
+    remark = finding.severity == "info" and (first == "none" or first.startswith("check_"))
+    return remark, parse(finding.metric).kind != "loss"
 
 
 def _tells(teller: Finding, finding: Finding) -> bool:

@@ -139,7 +139,7 @@ class DeadUnits(Rule):
         evidence: Mapping[str, object],
         severity: str = "warning",
         causes: tuple[Cause, ...] = (),
-        explains: tuple[str, ...] = ("LD106", "LD201", "LD202", "LD203", "LD204", "LD302"),
+        explains: tuple[str, ...] = ("LD106", "LD203", "LD204"),
     ) -> Finding:
         return self.finding(
             case,

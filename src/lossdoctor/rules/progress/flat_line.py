@@ -178,7 +178,7 @@ class FlatLine(Rule):
             },
             causes=_CAUSES_DEAD if dead else _CAUSES,
             actions=_ACTIONS_DEAD if dead else _ACTIONS,
-            explains=("LD204", "LD302", "LD203", "LD205", "LD305", "LD307", "LD210"),
+            explains=("LD204", "LD302", "LD203", "LD205", "LD305", "LD307"),
         )
 
 

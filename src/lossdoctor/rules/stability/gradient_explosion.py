@@ -124,7 +124,7 @@ class GradientExplosion(Rule):
                     Action("clean_data", f"look for extreme values in the batches of {case.step_unit} {s.step}"),
                     Action("restore_checkpoint", f"restore the checkpoint before {case.step_unit} {s.step}"),
                 ),
-                explains=("LD102", "LD103", "LD104", "LD108", "LD204") if led else ("LD103", "LD108", "LD204"),
+                explains=("LD102", "LD104", "LD108", "LD204") if led else ("LD108", "LD204"),
             )
         ]
 
@@ -143,7 +143,7 @@ class GradientExplosion(Rule):
                 Action("fix_initialization", "smaller weights (Xavier or He), or normalisation between the layers"),
                 Action("clip_gradients", "clip the gradient norm at 1.0"),
             ),
-            explains=("LD201", "LD204") if troubled else (),
+            explains=("LD204",) if troubled else (),
         )
 
 

@@ -120,5 +120,5 @@ class GradientVanishing(Rule):
                 Action("fix_initialization", "He or Xavier initialisation, normalisation, residual connections"),
                 Action("check_training_loop", "look at the gradient norm of every layer; are the first ones frozen?"),
             ),
-            explains=("LD201", "LD204", "LD203", "LD205", "LD302"),
+            explains=("LD204", "LD203", "LD205"),
         )
