@@ -90,17 +90,16 @@ class Diagnosis:
     def as_dict(self) -> dict[str, Any]:
         """The run's entry of the JSON contract; numbers are kept as they are (NaN and Inf included)."""
         h = self.history
-        primary = h.curve("train_loss") or h.curve("val_loss")
-        has = primary is not None and len(primary) > 0
+        spans = h.segments
         return {
             "run": h.path or h.name,
             "format": h.format,
             "metrics": {role: list(names) for role, names in h.roles.names.items()},
             "points": h.points,
-            "first_step": int(primary.steps.min()) if has and primary is not None else None,
-            "last_step": int(primary.steps.max()) if has and primary is not None else None,
+            "first_step": min((s.first_step for s in spans), default=None),
+            "last_step": max((s.last_step for s in spans), default=None),
             "step_unit": h.step_unit,
-            "segments": [s.as_dict() for s in h.segments],
+            "segments": [s.as_dict() for s in spans],
             "status": self.status,
             "basis": self.basis,
             "findings": [f.as_dict() for f in self.findings],

@@ -233,7 +233,7 @@ def _common_loss(histories: Sequence[TrainingHistory]) -> str | None:
 def _name_of(history: TrainingHistory, metric: str) -> str:
     if metric in history:
         return metric
-    found = history.roles.primary(metric) if metric in ROLES else None
+    found = history.roles.label(metric) if metric in ROLES else None
     if found is None:
         have = ", ".join(list(history.curves)[:12]) or "none"
         raise UsageError(f"{_label(history)} has no metric {metric!r} to compare; it has {have}")

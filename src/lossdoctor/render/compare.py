@@ -84,7 +84,7 @@ def plot_comparison(
     dress(axes, look)
     lines: list[Line] = []
     for i, history in enumerate(histories):
-        name = comparison.metric if comparison.metric in history else history.roles.primary(comparison.metric)
+        name = comparison.metric if comparison.metric in history else history.roles.label(comparison.metric)
         if name is None or len(history[name]) == 0:
             continue
         line = line_of(history[name], history.path or history.name or f"run {i + 1}")

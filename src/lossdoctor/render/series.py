@@ -165,10 +165,10 @@ def _marks(diagnosis: Diagnosis, last: int) -> list[Mark]:
 
 
 def _role_line(history: TrainingHistory, role: str, limit: int) -> Line | None:
-    name = history.roles.primary(role)
-    if name is None or len(history[name]) == 0:
+    name, curve = history.roles.label(role), history.curve(role)
+    if name is None or curve is None or len(curve) == 0:
         return None
-    return line_of(history[name], name, role, limit)
+    return line_of(curve, name, role, limit)
 
 
 def line_of(curve: Curve, name: str, role: str = "other", limit: int = LIMIT) -> Line:
