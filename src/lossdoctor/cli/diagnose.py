@@ -83,7 +83,9 @@ def diagnose(
         typer.Option(metavar="FILE", help="An earlier JSON report: its findings are accepted, new ones reported."),
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 2 when any file could not be read.")] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Tell every run in full, however many.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Tell all runs in full, and what unjudged rules need.")
+    ] = False,
     config: Annotated[
         str | None,
         typer.Option(metavar="FILE", help="Settings; by default lossdoctor.toml or pyproject.toml, from here upwards."),

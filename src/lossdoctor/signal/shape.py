@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lossdoctor.signal.reading import Level, Reading, median, once, running_median
+from lossdoctor.signal.stall import steps_without_decrease
 
 Floats = NDArray[np.float64]
 _FLOOR = 0.002  # least noise of a level, as a share of the level's own size: printed digits and float32 rounding
@@ -266,7 +267,9 @@ def stall(reading: Reading) -> Stall | None:
         if part is None or (part.z > 3.0 and part.trend_z < -2.5):
             break
         onset = start
-    if onset == k:
+    # The level windows miss a slow fall; a line through the stretch does not (King 2018).
+    onset = max(onset, k - steps_without_decrease(reading.y, 0.95))
+    if k - onset < 6:
         return None
     base = reading.start.value
     lost = (base - reading.end.value) / abs(base) if reading.positive and base else float("nan")
