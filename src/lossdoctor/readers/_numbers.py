@@ -89,8 +89,9 @@ def parse_block(data: bytes, columns: int, separator: bytes = b",", engine: str 
         separator: one byte.
         engine: ``"polars"`` or ``"orjson"``; what is installed when None.
     """
-    rows = data.count(b"\n")
-    if not rows or skeleton(data, separator) != (separator * (columns - 1) + b"\n") * rows:
+    left = skeleton(data, separator)
+    rows = len(left) // columns  # of a clean line its separators and its end are left, one for each column
+    if not rows or left != (separator * (columns - 1) + b"\n") * rows:
         return None
     if columns == 1 and (b"\n\n" in data or data[:1] == b"\n" or b"\n\r" in data):
         return None  # a blank line is no row, an empty cell is: only the slow way tells them apart

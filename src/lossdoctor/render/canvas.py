@@ -153,7 +153,7 @@ def _short(label: str) -> str:
 
 def _plain_numbers(axes: Axes) -> None:
     """Numbers on a logarithmic axis as 0.06 and not as 6 times a power of ten, where they are few and short."""
-    from matplotlib.ticker import LogFormatter
+    from matplotlib.ticker import LogFormatter, NullFormatter
 
     low, high = axes.get_ylim()
     if not (low > 0 and low >= 1e-4 and high <= 1e5):
@@ -164,7 +164,10 @@ def _plain_numbers(axes: Axes) -> None:
             return f"{x:g}" if super().__call__(x, pos) else ""
 
     axes.yaxis.set_major_formatter(Plain())
-    axes.yaxis.set_minor_formatter(Plain(minor_thresholds=(2, 0.5)))
+    figure = axes.get_figure(root=True)
+    inches = axes.get_position().height * figure.get_figheight() if figure is not None else 0.0
+    # A low panel has no room for numbers between the powers of ten.
+    axes.yaxis.set_minor_formatter(NullFormatter() if inches < 1.8 else Plain(minor_thresholds=(2, 0.5)))
 
 
 def literal(text: str) -> str:
