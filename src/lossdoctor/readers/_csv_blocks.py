@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lossdoctor.readers._csv_dialect import Dialect
 from lossdoctor.readers._csv_rows import RowReader
+from lossdoctor.readers._lines import count_of
 from lossdoctor.readers._numbers import clean_runs, line_skeleton, parse_block, strict_skeleton
 from lossdoctor.readers._table import TableBuilder
 
@@ -29,7 +30,7 @@ class BlockAdder:
         reader = self._reader
         if not reader.started:
             used = reader.start(data)
-            line += data[:used].count(b"\n")
+            line += count_of(data[:used], b"\n")
             byte += used
             data = data[used:]
         end = data.rfind(b"\n") + 1
@@ -40,7 +41,7 @@ class BlockAdder:
             else:
                 self._by_runs(whole, line, byte)
         if rest:
-            reader.rows(rest, line + whole.count(b"\n"), byte + end, last)
+            reader.rows(rest, line + count_of(whole, b"\n"), byte + end, last)
 
     def _at_once(self, data: bytes, engine: str | None = None) -> bool:
         if self._separator is None or self._reader.waiting:
@@ -48,7 +49,7 @@ class BlockAdder:
         pieces = parse_block(data, len(self._reader.columns), self._separator, engine)
         if pieces is None:
             return False
-        self._builder.block(list(self._reader.columns), pieces, data.count(b"\n"))
+        self._builder.block(list(self._reader.columns), pieces, count_of(data, b"\n"))
         return True
 
     def _by_runs(self, data: bytes, line: int, byte: int) -> None:

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
+import numpy as np
+
 from lossdoctor.core.errors import BrokenFileError
 from lossdoctor.readers.base import Source
 
@@ -57,6 +59,17 @@ def text(cell: bytes) -> str:
 
 class DamagedError(Exception):
     """Compressed data cannot be unpacked any further."""
+
+
+def count_of(data: bytes, char: bytes) -> int:
+    """How often one byte occurs; of a large block several times quicker than ``bytes.count``, which stops at each.
+
+    >>> count_of(b"a,b,c", b",")
+    2
+    """
+    if len(data) < 1 << 16:
+        return data.count(char)
+    return int(np.count_nonzero(np.frombuffer(data, dtype=np.uint8) == char[0]))
 
 
 def chunks_of(stream: BinaryIO, size: int) -> Iterator[bytes]:
@@ -149,7 +162,7 @@ class LineBlocks:
                 waiting += len(chunk)
                 if waiting > MAX_LINE_BYTES:
                     before = b"".join(held)
-                    raise self._too_long(line + before.count(b"\n"), byte + len(before))
+                    raise self._too_long(line + count_of(before, b"\n"), byte + len(before))
                 continue
             held += [*rest, chunk[:cut]]
             rest, waiting = [chunk[cut:]], len(chunk) - cut
@@ -157,12 +170,12 @@ class LineBlocks:
                 continue
             data, held = b"".join(held), []
             yield Block(data, line, byte, last=False)
-            line += data.count(b"\n")
+            line += count_of(data, b"\n")
             byte += len(data)
         if held:
             data = b"".join(held)
             yield Block(data, line, byte, last=False)
-            line += data.count(b"\n")
+            line += count_of(data, b"\n")
             byte += len(data)
         yield Block(b"".join(rest), line, byte, last=True)
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import orjson
 
+from lossdoctor.readers._lines import count_of
 from lossdoctor.readers._numbers import Piece, clean_runs, fast_engine, parse_block, skeleton, strict_skeleton
 from lossdoctor.readers._table import TableBuilder
 
@@ -56,7 +57,7 @@ class Template:
         marked = self._marked(data)
         bare = strict_skeleton(marked).split(b"\n")
         lines: list[bytes] = []
-        for start, stop, clean in clean_runs(bare, self.line[:-1], 0, data.count(b"\n")):
+        for start, stop, clean in clean_runs(bare, self.line[:-1], 0, count_of(data, b"\n")):
             pieces = None
             if clean:
                 lines = lines or marked.split(b"\n")
@@ -76,7 +77,7 @@ class Template:
         as the keys have, and not one null, leave room for neither."""
         if fast_engine() != "polars" or len(self.keys) != len(self.names) or b"[" in data or b"true" in data:
             return None
-        if data.count(b'"') != 2 * len(self.keys) * rows or data.count(b"}") != rows:
+        if count_of(data, b'"') != 2 * len(self.keys) * rows or count_of(data, b"}") != rows:
             return None
         import polars as pl
 
@@ -101,7 +102,7 @@ class Template:
         """Add the rows of a block. Returns their number, or None when some line is of another make."""
         if not data.endswith(b"\n"):
             return None
-        rows = data.count(b"\n")
+        rows = count_of(data, b"\n")
         pieces = self._with_polars(data, rows) if len(data) > _SMALL else None
         pieces = pieces or self._with_marks(data, rows)
         if pieces is None:
