@@ -9,7 +9,8 @@ import numpy as np
 
 from lossdoctor.core.finding import Measurement
 from lossdoctor.rules.base import Case
-from lossdoctor.signal.reading import Reading, median
+from lossdoctor.signal.arrays import median
+from lossdoctor.signal.reading import Reading
 
 EDGE = 3  # layers looked at on either side
 _NUMBER = re.compile(r"\d+")

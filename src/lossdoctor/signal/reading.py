@@ -6,6 +6,7 @@ consecutive points: single points up to 128 of them, aligned blocks beyond. All 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from functools import cached_property, wraps
@@ -14,10 +15,12 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from lossdoctor.signal.arrays import median
+from lossdoctor.signal.noise import TO_SIGMA, second_diff_noise
+from lossdoctor.signal.smoothing import rolling_median
 from lossdoctor.signal.summary import CurveSummary
 
 MAX_BINS = 128
-_NORMAL = 1.4826  # MAD of a normal distribution to its standard deviation
 
 Floats = NDArray[np.float64]
 
@@ -63,15 +66,18 @@ class Reading:
 
     @property
     def positive(self) -> bool:
-        """Whether every finite value is above zero, so that ratios mean something."""
-        return self.n > 0 and self.summary.min_value > 0
+        """Whether every finite value is above zero, so that ratios mean something.
+
+        Subnormal numbers count as zero: half of one is none, and a median of two is a sum of halves.
+        """
+        return self.n > 0 and self.summary.min_value >= sys.float_info.min
 
     @cached_property
     def level(self) -> Floats:
         """float64[k]: the smoothed curve (a short running median, then a short mean)."""
         k = len(self.y)
         half = 0 if k < 8 else 1 if k < 24 else 2
-        return running_mean(running_median(self.y, half), min(half, 1))
+        return running_mean(rolling_median(self.y, 2 * half + 1), min(half, 1))
 
     @cached_property
     def sigma(self) -> float:
@@ -209,13 +215,13 @@ def _bins(summary: CurveSummary) -> tuple[Floats, Floats, Floats, int]:
         full = len(v) // width * width
         rows = v[:full].reshape(-1, width)
         y = np.median(rows, axis=1)
-        spread = _NORMAL * np.median(np.abs(rows - y[:, None]), axis=1)
+        spread = TO_SIGMA * np.median(np.abs(rows - y[:, None]), axis=1)
         x = s[:full].reshape(-1, width)
         return (x[:, 0] + x[:, -1]) / 2, y, spread, width
     b = summary.blocks
     keep = b.count > 0
     x = (b.first_step[keep] + b.last_step[keep]) / 2.0
-    y, spread = b.median[keep], _NORMAL * b.mad[keep]
+    y, spread = b.median[keep], TO_SIGMA * b.mad[keep]
     if len(y) > 1:  # the last block is partial: too few points would make a noisy last bin
         full_count = int(b.count[keep].max())
         if b.count[keep][-1] * 2 < full_count:
@@ -228,44 +234,18 @@ def _bins(summary: CurveSummary) -> tuple[Floats, Floats, Floats, int]:
     return x, y, spread, width
 
 
-def median(values: Floats) -> float:
-    """Median of finite values; several times quicker than NumPy's on the short arrays that rules look at.
-
-    >>> median(np.array([3.0, 1.0, 2.0, 10.0]))
-    2.5
-    """
-    ordered = np.sort(values)
-    half = len(ordered) // 2
-    return float(ordered[half]) if len(ordered) % 2 else float((ordered[half - 1] + ordered[half]) / 2)
-
-
 def bin_noise(y: Floats) -> float:
-    """Robust standard deviation of independent noise on a smooth curve, from second differences.
+    """Noise of a bin from second differences; 0 with fewer than four bins, which can show none.
+
+    Values so large that their differences overflow have noise without bound.
 
     >>> bin_noise(np.arange(10.0))
     0.0
     """
     if len(y) < 4:
         return 0.0
-    second = y[2:] - 2 * y[1:-1] + y[:-2]
-    return float(_NORMAL * median(np.abs(second)) / 6.0**0.5)
-
-
-def running_median(y: Floats, half: int) -> Floats:
-    """Running median over ``2 * half + 1`` values; the window shrinks at the ends.
-
-    >>> running_median(np.array([1.0, 9.0, 2.0, 3.0]), 1).tolist()
-    [5.0, 2.0, 3.0, 2.5]
-    """
-    if half <= 0 or len(y) < 2 * half + 1:
-        return y
-    out = np.empty_like(y)
-    inner = np.lib.stride_tricks.sliding_window_view(y, 2 * half + 1)
-    out[half : len(y) - half] = np.sort(inner, axis=1)[:, half]
-    for i in range(half):
-        out[i] = median(y[: i + half + 1])
-        out[len(y) - 1 - i] = median(y[len(y) - 1 - i - half :])
-    return out
+    noise = second_diff_noise(y)
+    return float("inf") if np.isnan(noise) else noise
 
 
 def running_mean(y: Floats, half: int) -> Floats:

@@ -12,8 +12,11 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from lossdoctor.signal.reading import Level, Reading, median, once, running_median
+from lossdoctor.signal.arrays import median
+from lossdoctor.signal.reading import Level, Reading, once
+from lossdoctor.signal.smoothing import rolling_median
 from lossdoctor.signal.stall import steps_without_decrease
+from lossdoctor.signal.trend import theil_sen
 
 Floats = NDArray[np.float64]
 _FLOOR = 0.002  # least noise of a level, as a share of the level's own size: printed digits and float32 rounding
@@ -133,7 +136,7 @@ def clear_rise(reading: Reading) -> Turn | None:
     end = median(after[-2:]) if len(after) > 3 else float(after[-1])
     rise, stands = end - best, float(after.min()) - best
     # One wild evaluation is no setback, unless little has been seen since.
-    calm = running_median(before, 1) if len(before) >= 5 and len(after) >= 4 else before
+    calm = rolling_median(before, 3) if len(before) >= 5 and len(after) >= 4 else before
     setback = float(np.max(calm - np.minimum.accumulate(calm)))
     if len(before) < 3:
         line = median_slope(after) * np.arange(len(after))
@@ -168,6 +171,9 @@ def clear_rise(reading: Reading) -> Turn | None:
 
 def kendall_z(y: Floats) -> float:
     """Mann-Kendall trend z-score of up to a few hundred values; 0 with fewer than three.
+
+    The plain statistic, in microseconds: bins are medians of many points, and the rules ask for a level shift as well.
+    :func:`lossdoctor.signal.trend.mann_kendall` also corrects for the memory of single points.
 
     >>> kendall_z(np.arange(5.0)) > 2
     True
@@ -228,15 +234,12 @@ def fall(reading: Reading, first: int = 0, last: int | None = None) -> Fall | No
 
 
 def median_slope(y: Floats) -> float:
-    """Theil-Sen slope per index: the median of all pairwise slopes.
+    """Theil-Sen slope per index: the median of all pairwise slopes; 0 with fewer than two values.
 
     >>> median_slope(np.array([0.0, 1.0, 2.0, 30.0, 4.0]))
     1.0
     """
-    if len(y) < 2:
-        return 0.0
-    i, j = _pairs(len(y))
-    return median((y[i] - y[j]) / (i - j))
+    return theil_sen(np.arange(len(y)), y)[0] if len(y) > 1 else 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lossdoctor.signal.reading import Reading, bin_noise, median, once, running_median
+from lossdoctor.signal.arrays import median
+from lossdoctor.signal.reading import Reading, bin_noise, once
+from lossdoctor.signal.smoothing import rolling_median
 
 Floats = NDArray[np.float64]
 
@@ -47,7 +49,7 @@ def swings(reading: Reading) -> Swings | None:
         return None
     skip = max(2, k // 7)
     y = reading.y[skip:]
-    trend = running_median(y, max(3, len(y) // 5))
+    trend = rolling_median(y, 2 * max(3, len(y) // 5) + 1)
     rest = y - trend
     amplitude = _half_range(rest)
     third = max(len(rest) // 3, 4)

@@ -12,7 +12,8 @@ from lossdoctor.core.names import parse, tokens
 from lossdoctor.core.numbers import short, sureness
 from lossdoctor.core.options import Option
 from lossdoctor.rules.base import Case, Rule
-from lossdoctor.signal.reading import Reading, bin_noise, median
+from lossdoctor.signal.arrays import median
+from lossdoctor.signal.reading import Reading, bin_noise
 
 _EVAL = frozenset({"eval", "evaluation", "evalmode", "inference"})
 

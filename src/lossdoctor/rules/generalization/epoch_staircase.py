@@ -11,7 +11,8 @@ from lossdoctor.core.finding import Abstention, Action, Cause, Finding
 from lossdoctor.core.numbers import percent, short, sureness
 from lossdoctor.core.options import Option
 from lossdoctor.rules.base import Case, Rule
-from lossdoctor.signal.reading import Reading, median
+from lossdoctor.signal.arrays import median
+from lossdoctor.signal.reading import Reading
 
 Floats = NDArray[np.float64]
 _LEAST = 3  # values that each third of an epoch must hold

@@ -11,7 +11,8 @@ from lossdoctor.core.numbers import short, sureness, up_by
 from lossdoctor.core.options import Option
 from lossdoctor.rules.base import Case, Rule
 from lossdoctor.rules.stability.loss_divergence import has_turned
-from lossdoctor.signal.reading import Reading, median
+from lossdoctor.signal.arrays import median
+from lossdoctor.signal.reading import Reading
 from lossdoctor.signal.shape import Turn, clear_rise, kendall_z, turn
 
 

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lossdoctor.rules.base import Case
-from lossdoctor.signal.reading import Reading, bin_noise, median
+from lossdoctor.signal.arrays import median
+from lossdoctor.signal.reading import Reading, bin_noise
 
 Floats = NDArray[np.float64]
 

@@ -9,7 +9,7 @@ from lossdoctor.core.numbers import percent, short
 from lossdoctor.core.options import Option
 from lossdoctor.rules.base import Case, Rule
 from lossdoctor.rules.generalization.paired import pair
-from lossdoctor.signal.reading import median
+from lossdoctor.signal.arrays import median
 
 
 class ValidationBelowTraining(Rule):

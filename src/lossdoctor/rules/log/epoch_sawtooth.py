@@ -11,7 +11,7 @@ from lossdoctor.core.numbers import percent, short, sureness
 from lossdoctor.core.options import Option
 from lossdoctor.rules.base import Case, Rule
 from lossdoctor.rules.log.epochs import LEAST_PERIODS, Seen, at_epoch, is_running_mean, swings_too
-from lossdoctor.signal.reading import median
+from lossdoctor.signal.arrays import median
 
 
 class EpochSawtooth(Rule):

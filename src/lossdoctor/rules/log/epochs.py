@@ -9,8 +9,9 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from lossdoctor.signal.arrays import median
 from lossdoctor.signal.periodicity import Period, period_at, without_trend
-from lossdoctor.signal.reading import Reading, median
+from lossdoctor.signal.reading import Reading
 
 Floats = NDArray[np.float64]
 LEAST_PERIODS = 4

@@ -12,7 +12,8 @@ from lossdoctor.core.finding import Abstention, Action, Cause, Finding
 from lossdoctor.core.numbers import percent, short
 from lossdoctor.core.options import Option
 from lossdoctor.rules.base import Case, Rule
-from lossdoctor.signal.reading import Reading, bin_noise, median
+from lossdoctor.signal.arrays import median
+from lossdoctor.signal.reading import Reading, bin_noise
 from lossdoctor.signal.shape import kendall_z
 
 Floats = NDArray[np.float64]

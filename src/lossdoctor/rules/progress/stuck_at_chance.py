@@ -11,7 +11,8 @@ from lossdoctor.core.finding import Abstention, Action, Cause, Finding
 from lossdoctor.core.numbers import percent, short
 from lossdoctor.core.options import Option
 from lossdoctor.rules.base import Case, Rule
-from lossdoctor.signal.reading import Reading, median
+from lossdoctor.signal.arrays import median
+from lossdoctor.signal.reading import Reading
 
 
 class StuckAtChance(Rule):

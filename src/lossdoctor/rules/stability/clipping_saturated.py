@@ -12,7 +12,8 @@ from lossdoctor.core.options import Option
 from lossdoctor.rules.base import Case, Rule
 from lossdoctor.rules.stability.evidence import weighed
 from lossdoctor.rules.stability.loss_divergence import has_turned
-from lossdoctor.signal.reading import Floats, Reading, median
+from lossdoctor.signal.arrays import median
+from lossdoctor.signal.reading import Floats, Reading
 from lossdoctor.signal.shape import turn
 
 _EXACT = 1e-3  # a clipped norm equals its limit but for rounding (and the 1e-6 that libraries add)

@@ -9,7 +9,8 @@ import numpy as np
 
 from lossdoctor.core.finding import Cause
 from lossdoctor.rules.base import Case
-from lossdoctor.signal.reading import Floats, Reading, bin_noise, median, once
+from lossdoctor.signal.arrays import median
+from lossdoctor.signal.reading import Floats, Reading, bin_noise, once
 from lossdoctor.signal.shape import median_slope
 
 _BACK = 16  # bins of the rolling median

@@ -9,7 +9,8 @@ from lossdoctor.core.numbers import percent, short, sureness
 from lossdoctor.core.options import Option
 from lossdoctor.rules.base import Case, Rule
 from lossdoctor.rules.layers import first_over_last
-from lossdoctor.signal.reading import Reading, median
+from lossdoctor.signal.arrays import median
+from lossdoctor.signal.reading import Reading
 
 
 class GradientVanishing(Rule):

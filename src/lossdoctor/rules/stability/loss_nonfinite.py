@@ -12,7 +12,8 @@ from lossdoctor.core.numbers import short
 from lossdoctor.core.options import Option
 from lossdoctor.rules.base import Case, Rule
 from lossdoctor.rules.stability.evidence import sharpened
-from lossdoctor.signal.reading import Reading, median
+from lossdoctor.signal.arrays import median
+from lossdoctor.signal.reading import Reading
 
 
 class LossNonfinite(Rule):

@@ -11,7 +11,8 @@ from lossdoctor.core.numbers import percent, short, sureness
 from lossdoctor.core.options import Option
 from lossdoctor.rules.base import Case, Rule
 from lossdoctor.rules.stability.evidence import NEAR, WIDE, Jump, jump_at, weighed
-from lossdoctor.signal.reading import Floats, Reading, median
+from lossdoctor.signal.arrays import median
+from lossdoctor.signal.reading import Floats, Reading
 
 _RESUMES = frozenset({"session_start", "resumed", "resume", "restart", "restarted"})
 

@@ -12,7 +12,8 @@ from lossdoctor.core.numbers import percent, short, sureness
 from lossdoctor.core.options import Option
 from lossdoctor.rules.base import Case, Rule
 from lossdoctor.rules.stability.evidence import warmed_up
-from lossdoctor.signal.reading import Reading, bin_noise, median
+from lossdoctor.signal.arrays import median
+from lossdoctor.signal.reading import Reading, bin_noise
 
 
 class WarmupInstability(Rule):
