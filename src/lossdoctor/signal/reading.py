@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lossdoctor.signal.arrays import median
+from lossdoctor.signal.base_blocks import sorted_median
 from lossdoctor.signal.noise import TO_SIGMA, second_diff_noise
 from lossdoctor.signal.smoothing import rolling_median
 from lossdoctor.signal.summary import CurveSummary
@@ -214,8 +215,8 @@ def _bins(summary: CurveSummary) -> tuple[Floats, Floats, Floats, int]:
             return s, v, np.zeros(len(v)), 1
         full = len(v) // width * width
         rows = v[:full].reshape(-1, width)
-        y = np.median(rows, axis=1)
-        spread = TO_SIGMA * np.median(np.abs(rows - y[:, None]), axis=1)
+        y = _row_medians(rows)
+        spread = TO_SIGMA * _row_medians(np.abs(rows - y[:, None]))
         x = s[:full].reshape(-1, width)
         return (x[:, 0] + x[:, -1]) / 2, y, spread, width
     b = summary.blocks
@@ -232,6 +233,10 @@ def _bins(summary: CurveSummary) -> tuple[Floats, Floats, Floats, int]:
         x, y, spread = (a[:even].reshape(-1, 2).mean(axis=1) for a in (x, y, spread))
         width *= 2
     return x, y, spread, width
+
+
+def _row_medians(rows: Floats) -> Floats:
+    return sorted_median(np.sort(rows, axis=1), np.full(len(rows), rows.shape[1]))
 
 
 def bin_noise(y: Floats) -> float:

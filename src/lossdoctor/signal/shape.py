@@ -35,9 +35,9 @@ class Turn:
         z: the rise in standard errors, less what choosing the minimum explains.
         trend_z: Mann-Kendall z of the curve after the best level (above 0: rising).
         kept: the rise as a share of the largest one in the later half of the stretch after the best level.
+        kept_of_all: the same over the largest rise anywhere after the best level.
         recovered: share of the largest single rise after the best level that was lost again, in a steady fall, by the
             end; 0 when the curve does not fall steadily since.
-        kept_of_all: the same over the largest rise anywhere after the best level.
         late_z: Mann-Kendall z of that later half (below 0: coming back).
         after: share of the bins that come after the best level.
         bins_after: the number of bins after the best one.
@@ -61,12 +61,18 @@ class Turn:
 
 @once
 def turn(reading: Reading) -> Turn | None:
-    """Measure the rise after the lowest level; None with fewer than four bins."""
+    """Measure the rise after the lowest level; None with fewer than four bins.
+
+    On level curves ``z`` passes 3.5 in at most 1 % with white noise, in 1 to 4 % where bins remember half of the one
+    before, and in up to 17 % where they remember four fifths: such wandering is swings, which :mod:`.swings` measures.
+    """
     k = len(reading)
     if k < 4:
         return None
     best, end = reading.best, reading.end
     rise = end.value - best.value
+    if reading.best_index >= k - reading.tail_bins:
+        rise = min(rise, 0.0)  # the lowest level is part of the end, whose median lags behind a fall
     windows = max(k / max(reading.tail_bins, 1), 2.0)
     floor = _FLOOR * abs(best.value) if reading.positive else _FLOOR * reading.drop
     se_best, se_end = max(best.se, floor), max(end.se, floor)
