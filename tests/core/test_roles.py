@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from lossdoctor.core.curve import Curve
 from lossdoctor.core.errors import UsageError
-from lossdoctor.core.roles import ROLES, finite_share, map_roles
+from lossdoctor.core.roles import ROLES, map_roles
 
 
 def curves(*names: str, size: int = 50) -> dict[str, Curve]:
@@ -81,8 +81,3 @@ def test_no_metric_plays_two_loss_roles(names: list[str]) -> None:
     assert len(losses) == len(set(losses))
     assert set(roles.names) <= set(ROLES)
     assert set(losses) <= set(names)
-
-
-def test_finite_share() -> None:
-    assert finite_share(Curve.make([1, 2], [1.0, float("nan")])) == 0.5
-    assert finite_share(Curve.make([], [])) == 0.0

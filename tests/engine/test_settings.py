@@ -49,7 +49,7 @@ def test_nothing_found_gives_defaults(tmp_path: Path) -> None:
         ("[rules.LD301]\nq = 1", "LD301 has no option 'q'; it has z, relative, share, kept"),
         (
             "[rules.overfit]\nq = 1",
-            "options are given for 'overfit', which is no code or name; did you mean overfitting",
+            "options are given for 'overfit', which is no code or name; did you mean 'overfitting'?",
         ),
         ("a = = 1", "not valid TOML"),
     ],

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-FAIL_ON = ("warning", "critical", "never")
-
 
 def completing(*words: str) -> Callable[[str], list[str]]:
     """Shell completion of a fixed choice."""

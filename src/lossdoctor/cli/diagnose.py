@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lossdoctor.cli.complete import FAIL_ON, complete_context, complete_roles, complete_rules, completing
+from lossdoctor.cli.complete import complete_context, complete_roles, complete_rules, completing
 from lossdoctor.cli.io import choose, fail, pairs, progress, remark, say, write_file
 from lossdoctor.core.errors import UsageError
+from lossdoctor.core.vocabulary import FAIL_ON
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from lossdoctor.core.errors import UsageError
+from lossdoctor.core.errors import UsageError, nearest
 from lossdoctor.render.escape import visible
 
 Progress = Callable[[int, int, str], None]
@@ -22,15 +22,6 @@ def fail(message: str) -> None:
 def remark(message: str) -> None:
     """One remark on standard error."""
     print(f"lossdoctor: {visible(message)}", file=sys.stderr)
-
-
-def nearest(word: str, allowed: Iterable[str]) -> str:
-    """``", did you mean 'X'?"`` for the allowed word closest to the given one, or an empty string."""
-    from difflib import get_close_matches
-
-    by_fold = {a.lower(): a for a in allowed}
-    close = get_close_matches(word.lower(), by_fold, n=1, cutoff=0.55)
-    return f"; did you mean {by_fold[close[0]]!r}?" if close else ""
 
 
 def choose(what: str, value: str, allowed: Sequence[str]) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from lossdoctor.cli.io import nearest, pairs, progress, remark
-from lossdoctor.core.errors import UsageError
+from lossdoctor.cli.io import pairs, progress, remark
+from lossdoctor.core.errors import UsageError, nearest
 
 if TYPE_CHECKING:
     from lossdoctor.core.history import TrainingHistory

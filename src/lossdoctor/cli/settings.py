@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
-from lossdoctor.cli.complete import FAIL_ON
-from lossdoctor.cli.io import choose, nearest
+from lossdoctor.cli.io import choose
 from lossdoctor.core.context import RunContext
-from lossdoctor.core.errors import UsageError
+from lossdoctor.core.errors import UsageError, nearest
 from lossdoctor.core.options import Settings
 from lossdoctor.core.roles import ROLES
+from lossdoctor.core.vocabulary import FAIL_ON
 
 if TYPE_CHECKING:
     from lossdoctor.rules.base import Rule

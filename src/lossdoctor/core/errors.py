@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
+
+
+def nearest(word: str, allowed: Iterable[str]) -> str:
+    """The end of a message on an unknown word: the allowed one closest to it, or nothing.
+
+    >>> nearest("overfiting", ["overfitting", "plateau"])
+    "; did you mean 'overfitting'?"
+    """
+    from difflib import get_close_matches
+
+    by_fold = {a.lower(): a for a in allowed}
+    close = get_close_matches(word.lower(), by_fold, n=1, cutoff=0.55)
+    return f"; did you mean {by_fold[close[0]]!r}?" if close else ""
 
 
 class LossdoctorError(Exception):

@@ -6,8 +6,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-import numpy as np
-
 from lossdoctor.core.curve import Curve
 from lossdoctor.core.errors import UsageError
 from lossdoctor.core.names import Name, parse
@@ -240,8 +238,3 @@ def _other_roles(curves: Mapping[str, Curve], named: Mapping[str, Name], names: 
         if found:
             found.sort(key=lambda n: (named[n].split == "test", len(named[n].bare), -len(curves[n])))
             names[role] = tuple(found)
-
-
-def finite_share(curve: Curve) -> float:
-    """Share of a curve's values that are finite, 0 to 1."""
-    return float(np.isfinite(curve.values).mean()) if len(curve) else 0.0

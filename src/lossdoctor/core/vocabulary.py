@@ -8,6 +8,7 @@ from __future__ import annotations
 SEVERITIES = ("info", "warning", "critical")
 STATUSES = ("insufficient_data", "healthy", "warning", "critical")
 STEP_UNITS = ("step", "epoch", "token", "row")
+FAIL_ON = ("warning", "critical", "never")  # severities from which an exit code or a test fails
 SAFETY_GRADES = ("informational", "cheap", "changes_experiment")
 
 CAUSES = frozenset(

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
-from difflib import get_close_matches
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lossdoctor.core.errors import UsageError
+from lossdoctor.core.errors import UsageError, nearest
 from lossdoctor.core.options import Settings
+from lossdoctor.core.vocabulary import FAIL_ON
 from lossdoctor.rules import all_rules, find_rule
 from lossdoctor.rules.base import Rule
 
 _KEYS = ("select", "ignore", "rules", "metrics", "context", "fail-on")
-_FAIL_ON = ("warning", "critical", "never")
 
 
 def load_settings(path: str | Path | None = None, *, start: Path | None = None) -> Settings:
@@ -58,8 +57,8 @@ def settings_from(table: Mapping[str, Any], where: str) -> Settings:
     if unknown:
         raise UsageError(f"{where}: unknown key {unknown[0]!r}; known are {', '.join(_KEYS)}")
     fail_on = table.get("fail-on", "critical")
-    if fail_on not in _FAIL_ON:
-        raise UsageError(f"{where}: fail-on must be one of {', '.join(_FAIL_ON)}, got {fail_on!r}")
+    if fail_on not in FAIL_ON:
+        raise UsageError(f"{where}: fail-on must be one of {', '.join(FAIL_ON)}, got {fail_on!r}")
     lists = {k: table.get(k, []) for k in ("select", "ignore")}
     tables = {k: table.get(k, {}) for k in ("rules", "metrics", "context")}
     for key, value in lists.items():
@@ -102,20 +101,15 @@ def _codes(words: Sequence[str]) -> set[str]:
             continue
         matching = {r.code for r in all_rules() if r.code.startswith(word.upper()) and not r.preview}
         if not matching or not word:
-            raise UsageError(f"unknown code or name {word!r}{nearest(word, known_words())}")
+            raise UsageError(f"unknown code or name {word!r}{_near(word)}")
         out |= matching
     return out
 
 
-def known_words() -> list[str]:
-    """Every code and name."""
-    return [w for r in all_rules() for w in (r.code, r.name)]
-
-
-def nearest(word: str, among: Iterable[str]) -> str:
-    """``"; did you mean …?"``, or where to look when nothing is near."""
-    close = get_close_matches(word, list(among), n=3, cutoff=0.5)
-    return f"; did you mean {', '.join(close)}?" if close else "; `lossdoctor rules` lists them all"
+def _near(word: str) -> str:
+    """What was meant instead of an unknown code or name, and where they all stand."""
+    known = [w for r in all_rules() for w in (r.code, r.name)]
+    return f"{nearest(word, known)}; `lossdoctor rules` lists them all"
 
 
 def check_options(settings: Settings) -> dict[str, dict[str, float]]:
@@ -124,7 +118,7 @@ def check_options(settings: Settings) -> dict[str, dict[str, float]]:
     for word, given in settings.rules.items():
         rule = find_rule(word)
         if rule is None:
-            raise UsageError(f"options are given for {word!r}, which is no code or name{nearest(word, known_words())}")
+            raise UsageError(f"options are given for {word!r}, which is no code or name{_near(word)}")
         if not isinstance(given, Mapping):
             raise UsageError(f"options of {rule.code} must be a table, got {given!r}")
         known = {o.name: o for o in rule.options}

@@ -21,7 +21,6 @@ from lossdoctor.readers._table import TableBuilder
 
 NO_LOG = "this JSON holds no curve: no list of rows with metrics, no list of numbers named like one"
 _BOOSTERS = frozenset({"training", "validation_0", "validation_1", "valid_0", "valid_1", "valid_2", "eval", "train"})
-Document = tuple[Any, str, list[str]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,6 @@ from lossdoctor.readers._json_text import looks_like_row
 from lossdoctor.readers._rows import as_number
 
 MAX_DEPTH = 8
-MAX_LISTS = 20_000
 # Names of a container that say nothing of what is in it.
 _WRAPPERS = frozenset({"history", "evals_result", "evals_result_", "metrics", "logs", "log", "log_history"}) | {
     *("results", "result", "scalars", "data", "curves", "records")

@@ -31,7 +31,6 @@ class WandbLog:
         self.damage: list[Damage] = []
         self.damaged = 0  # how many places; only the first few are kept in ``damage``
         self.size = 0
-        self.complete_to = 0  # end of the last whole record
         self._pending = b""
         self._offset = 0  # of the first pending byte
         self._parts: list[bytes] = []
@@ -77,8 +76,6 @@ class WandbLog:
                 continue
             self._take(kind, content, self._offset + at, records)
             at = stop
-            if not self._parts:
-                self.complete_to = self._offset + at
         self._pending = data[at:]
         self._offset += at
         return records

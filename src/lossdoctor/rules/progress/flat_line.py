@@ -10,6 +10,7 @@ from lossdoctor.core.finding import Abstention, Action, Cause, Finding
 from lossdoctor.core.numbers import in_noise, percent, short
 from lossdoctor.core.options import Option
 from lossdoctor.rules.base import Case, Rule
+from lossdoctor.rules.continued import is_continued
 from lossdoctor.rules.known import far_above_expected
 from lossdoctor.signal.reading import Reading
 from lossdoctor.signal.shape import Fall, fall
@@ -46,33 +47,12 @@ class FlatLine(Rule):
     needs = "a loss with at least 6 points"
     options = (
         Option("noisy", 0.08, "noise of points over the level from which it is only information", "share", 0, 5),
-        Option(
-            "hidden",
-            0.12,
-            "largest fall over the starting level that the noise of a flat run may hide",
-            "share",
-            0.01,
-            1,
-        ),
+        Option("hidden", 0.12, "largest fall over the start that the noise of a flat run may hide", "share", 0.01, 1),
         Option("z", 3.0, "fall in standard errors below which it is not one", "sigma", 1, 10),
-        Option(
-            "least_fall",
-            0.015,
-            "fall over the starting level that is next to nothing, for positive losses",
-            "share",
-            0,
-            0.5,
-        ),
+        Option("least_fall", 0.015, "fall over the start that is next to nothing", "share", 0, 0.5),
         Option("once_fall", 0.03, "largest early fall after which a level run still counts as flat", "share", 0, 0.5),
         Option("known_fall", 0.12, "the same for a cross-entropy that ends above ln 100", "share", 0, 0.5),
-        Option(
-            "learned_accuracy",
-            0.75,
-            "accuracy from which a level run counts as continued from a trained one",
-            "share",
-            0,
-            1,
-        ),
+        Option("learned_accuracy", 0.75, "first accuracy of a run that counts as continued", "share", 0, 1),
     )
 
     def judge(self, case: Case) -> Iterable[Finding | Abstention]:
@@ -88,68 +68,56 @@ class FlatLine(Rule):
             yield self.abstain()  # four or five points show a flat line only when they are all but equal
             return
         whole = fall(reading)
-        if whole is None or self._continued(case, reading):
+        if whole is None or is_continued(case, reading, case.option(self, "learned_accuracy")):
             return
         how = self._how_flat(case, metric, reading, whole)
         if how:
             yield self._describe(case, metric, reading, whole, how)
 
     def _how_flat(self, case: Case, metric: str, reading: Reading, whole: Fall) -> str:
-        z = case.option(self, "z")
-        moved = abs(reading.end.value - reading.start.value)
-        lowest_gain = reading.start.value - reading.best.value
-        if reading.positive:
-            base = abs(reading.start.value)
-            still = (
-                whole.relative < case.option(self, "least_fall")
-                and lowest_gain < 3 * case.option(self, "least_fall") * base
-            )
-            learning = whole.z > 3 and whole.trend_z < -4 and len(reading) >= 20 and whole.relative > 0.005
-            if still and not learning and whole.relative > -0.05:
-                return "from the start"
-        se = abs(whole.drop / whole.z) if whole.z else reading.sigma
-        still = abs(whole.z) < z and whole.trend_z > -2.5 and moved <= 4 * max(reading.sigma, reading.start.se)
-        # Noise may hide a fall: flat is what cannot have fallen by much, not what failed to show that it fell. The
-        # fewer points, the less may be hidden.
-        hidden = whole.drop + 2 * se
-        most = case.option(self, "hidden") * min(1.0, len(reading) / 24) * abs(reading.start.value)
-        if still and (not reading.positive or max(hidden, lowest_gain / 2) < most):
+        if (reading.positive and self._next_to_nothing(case, reading, whole)) or self._within_noise(
+            case, reading, whole
+        ):
             return "from the start"
-        if not reading.positive:
-            return ""
-        base = abs(reading.start.value)
-        lost = (reading.start.value - reading.end.value) / base
+        return self._after_a_small_fall(case, metric, reading) if reading.positive else ""
+
+    def _next_to_nothing(self, case: Case, reading: Reading, whole: Fall) -> bool:
+        """Whether the loss fell by next to nothing of its size, and not steadily."""
+        least, start = case.option(self, "least_fall"), reading.start.value
+        gained = start - reading.best.value
+        learning = whole.z > 3 and whole.trend_z < -4 and len(reading) >= 20 and whole.relative > 0.005
+        return -0.05 < whole.relative < least and gained < 3 * least * start and not learning
+
+    def _within_noise(self, case: Case, reading: Reading, whole: Fall) -> bool:
+        """Whether the fall is within the noise, and the noise too small to hide one.
+
+        Flat is what cannot have fallen by much, not what failed to show that it fell. The fewer points, the less may
+        be hidden.
+        """
+        moved = abs(reading.end.value - reading.start.value)
+        quiet = abs(whole.z) < case.option(self, "z") and whole.trend_z > -2.5
+        if not quiet or moved > 4 * max(reading.sigma, reading.start.se):
+            return False
+        hidden = whole.drop + 2 * _error_of(whole, reading)
+        gained = reading.start.value - reading.best.value
+        most = case.option(self, "hidden") * min(1.0, len(reading) / 24) * abs(reading.start.value)
+        return not reading.positive or max(hidden, gained / 2) < most
+
+    def _after_a_small_fall(self, case: Case, metric: str, reading: Reading) -> str:
+        """How a loss is flat that fell once, by little, in its first steps; empty when it is not."""
+        start, hidden = reading.start.value, case.option(self, "hidden")
+        lost = (start - reading.end.value) / start
         frozen = reading.y[max(1, len(reading) // 4) :]
-        if len(frozen) >= 6 and float(np.ptp(frozen)) == 0.0 and 0 <= lost < 2 * case.option(self, "hidden"):
+        if len(frozen) >= 6 and float(np.ptp(frozen)) == 0.0 and 0 <= lost < 2 * hidden:
             return "after a first small fall, to the last digit"
-        skip = max(1, len(reading) // 16)
-        rest = fall(reading, skip)
+        rest = fall(reading, max(1, len(reading) // 16))
         if rest is None or len(reading) < 12:
             return ""
-        se = abs(rest.drop / rest.z) if rest.z else reading.sigma
-        level = (abs(rest.z) < z and abs(rest.trend_z) < 3) or abs(rest.relative) < 0.5 * case.option(
-            self, "least_fall"
-        )
-        seen = rest.drop + 2 * se < 0.5 * case.option(self, "hidden") * base
+        quiet = abs(rest.z) < case.option(self, "z") and abs(rest.trend_z) < 3
+        level = quiet or abs(rest.relative) < 0.5 * case.option(self, "least_fall")
+        seen = rest.drop + 2 * _error_of(rest, reading) < 0.5 * hidden * start
         small = case.option(self, "known_fall" if far_above_expected(case, metric, reading) else "once_fall")
         return "after a first small fall" if level and seen and 0 <= lost < small else ""
-
-    def _continued(self, case: Case, reading: Reading) -> bool:
-        s = reading.summary
-        for role in ("val_accuracy", "train_accuracy"):
-            accuracy = case.reading(role)
-            if accuracy is not None and len(accuracy) and accuracy.y[0] > 1.5:
-                high = 100 * case.option(self, "learned_accuracy")  # logged in percent
-            else:
-                high = case.option(self, "learned_accuracy")
-            if accuracy is not None and len(accuracy) and float(accuracy.y[0]) >= high:
-                return True
-        epochs = case.reading("epoch")
-        if epochs is not None and len(epochs) and epochs.y[0] >= 1 and epochs.y[0] > 0.5 * epochs.y[-1]:
-            return True
-        interval = (s.last_step - s.first_step) / max(s.n - 1, 1)
-        late = s.first_step > 20 * max(interval, 1) and s.first_step > 0.5 * s.last_step
-        return late and case.index == 0
 
     def _describe(self, case: Case, metric: str, reading: Reading, whole: Fall, how: str) -> Finding:
         lost = reading.start.value - reading.end.value
@@ -180,6 +148,11 @@ class FlatLine(Rule):
             actions=_ACTIONS_DEAD if dead else _ACTIONS,
             explains=("LD204", "LD302", "LD203", "LD205", "LD305", "LD307"),
         )
+
+
+def _error_of(part: Fall, reading: Reading) -> float:
+    """The standard error of a measured fall."""
+    return abs(part.drop / part.z) if part.z else reading.sigma
 
 
 _CAUSES = (
