@@ -148,9 +148,9 @@ def test_comparison_fields_are_in_json_md() -> None:
 def test_every_exit_code_and_choice_is_documented() -> None:
     """The fixed choices that people get wrong: formats, severities, suffixes."""
     from lossdoctor.cli.compare import PICTURES
-    from lossdoctor.cli.complete import FAIL_ON
     from lossdoctor.cli.diagnose import FORMATS
     from lossdoctor.cli.export import SUFFIXES
+    from lossdoctor.core.vocabulary import FAIL_ON
 
     text = read("docs", "cli.md")
     for word in (*FAIL_ON, *FORMATS, *SUFFIXES, *PICTURES):
