@@ -12,6 +12,7 @@ import math
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,9 @@ TREATABLE = 1.0 / 3.0
 QUICK_FIRST = (  # tasks by the time that a run takes: from a third of a second to eleven seconds
     "diabetes cancer friedman digits_inpaint digits_mlp autoencoder digits_cnn moons_flow chars_transformer chars_gru"
 ).split()
+
+
+IN_TURN = 6  # sick runs of a task that are treated before it is the next task's turn
 
 
 @dataclass(frozen=True)
@@ -167,13 +171,26 @@ def at_best_checkpoint(entry: dict[str, Any]) -> float:
 
 
 def pairs(first: int, sick: int | None = None) -> Iterator[tuple[Config, Config]]:
-    """The cached sick runs of a part with their twins, quick tasks first."""
+    """The cached sick runs of a part with their twins: some of each task in turn, quick tasks first.
+
+    A stopped clinic has then trained something of every task.
+    """
     found: list[tuple[Config, Config]] = []
     for i in range(corpus.SIZES[first][1] if sick is None else sick):
         drawn = corpus.sick_config(first + i, ready=corpus.is_cached)
         if drawn is not None and corpus.is_cached(drawn[0]):
             found.append(drawn)
-    yield from sorted(found, key=lambda pair: QUICK_FIRST.index(pair[0].task))
+    seen: Counter[str] = Counter()
+    turns: list[tuple[int, int]] = []
+    for sick_run, _ in found:
+        turns.append((seen[sick_run.task] // IN_TURN, _slowness(sick_run.task)))
+        seen[sick_run.task] += 1
+    for _, pair in sorted(zip(turns, found, strict=True), key=lambda both: both[0]):
+        yield pair
+
+
+def _slowness(task: str) -> int:
+    return QUICK_FIRST.index(task) if task in QUICK_FIRST else -1  # the newer tasks are all quick
 
 
 def work(first: int, sick: int | None = None, only: Iterable[str] = (), shard: str = "0/1") -> None:
