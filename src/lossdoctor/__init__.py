@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lossdoctor import lab as lab
     from lossdoctor.core.context import RunContext as RunContext
     from lossdoctor.core.curve import Curve as Curve
     from lossdoctor.core.history import TrainingHistory as TrainingHistory
@@ -32,13 +33,16 @@ _EXPORTS = {
     "diagnose": "lossdoctor.engine",
     "read": "lossdoctor.readers",
 }
+_ROOMS = ("lab",)
 
-__all__ = ["Curve", "RunContext", "TrainingHistory", "__version__", "assert_healthy", "diagnose", "read"]
+__all__ = ["Curve", "RunContext", "TrainingHistory", "__version__", "assert_healthy", "diagnose", "lab", "read"]
 
 
 def __getattr__(name: str) -> Any:
     if name in _EXPORTS:
         return getattr(import_module(_EXPORTS[name]), name)
+    if name in _ROOMS:
+        return import_module(f"lossdoctor.{name}")
     raise AttributeError(f"module 'lossdoctor' has no attribute {name!r}")
 
 
