@@ -1,0 +1,13 @@
+"""Experiments: each a function with options that answers one question and returns figures, tables and runs.
+
+>>> from lossdoctor.lab import experiments
+>>> experiments.run("blind_hiker", lr=0.2).numbers["state"]
+'converged'
+"""
+
+from lossdoctor.lab.experiments.base import LR, SEED, STEPS, Option, Spec, every, experiment, found, get, names, run
+
+# One file each, in the order in which they read as a course.
+NAMES: tuple[str, ...] = ()
+
+__all__ = ["LR", "NAMES", "SEED", "STEPS", "Option", "Spec", "every", "experiment", "found", "get", "names", "run"]
