@@ -17,8 +17,8 @@ from lossdoctor.torchkit.hessian import Hessian, Progress
 
 Floats = NDArray[np.float64]
 
-# Krylov vectors between two restarts of ARPACK. Few for the upper end, so that convergence is looked at early (it is not
-# before); more for the lower end, where the eigenvalues of a net lie close together and restarts lose what they knew.
+# Krylov vectors between two restarts of ARPACK. Few for the upper end, so that convergence is looked at early (it is
+# not before); more for the lower end, where the eigenvalues of a net lie close together and restarts forget much.
 BASIS = {"largest": 6, "smallest": 24}
 DENSE = 12  # up to this many parameters the whole matrix costs no more than the iteration
 
