@@ -8,6 +8,14 @@
 from lossdoctor.lab.experiments.base import LR, SEED, STEPS, Option, Spec, every, experiment, found, get, names, run
 
 # One file each, in the order in which they read as a course.
-NAMES: tuple[str, ...] = ()
+NAMES: tuple[str, ...] = (
+    "house_prices",
+    "missing_values",
+    "batch_variants",
+    "mini_batch",
+    "gradient_noise",
+    "linear_scaling",
+    "lr_range_test",
+)
 
 __all__ = ["LR", "NAMES", "SEED", "STEPS", "Option", "Spec", "every", "experiment", "found", "get", "names", "run"]
