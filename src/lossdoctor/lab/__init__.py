@@ -4,7 +4,7 @@ The lab computes; :mod:`lossdoctor.render` draws. It needs the extra ``lab`` (``
 
 >>> from lossdoctor import lab
 >>> lab.descend("quadratic", optimizer="sgd", lr=0.1, starts=[[0.0]], steps=100).state(0)
-'converged'
+'monotone'
 """
 
 from __future__ import annotations

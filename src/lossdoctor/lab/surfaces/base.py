@@ -150,6 +150,13 @@ class Surface:
             return None
         return float(self.shown(self(self.minima)).min())
 
+    @cached_property
+    def usual_slope(self) -> float:
+        """The median norm of the gradient over the domain: the scale against which a slope is judged; above 0."""
+        norms = np.linalg.norm(self.gradient(self.random_starts(256)), axis=1)
+        norms = norms[np.isfinite(norms) & (norms > 0.0)]
+        return float(np.median(norms)) if len(norms) else 1.0
+
     def inside(self, x: Array) -> NDArray[np.bool_]:
         """Whether each point of float64[..., dim] lies in the domain."""
         return np.asarray(((x >= self.low) & (x <= self.high)).all(axis=-1))

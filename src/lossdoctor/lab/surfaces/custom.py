@@ -109,7 +109,8 @@ def _batched(
 
     def whole(x: Tensor) -> Any:
         value = function(*x.unbind(1)) if spread else function(x)
-        return value.squeeze(1) if isinstance(value, Tensor) and dim == 1 and value.shape == (len(x), 1) else value
+        column = dim == 1 and isinstance(value, Tensor) and value.shape == (len(x), 1)
+        return value.squeeze(1) if column else value
 
     def one(x: Tensor) -> Any:
         value = function(*x.unbind(0)) if spread else function(x)
