@@ -225,7 +225,7 @@ def run(name: str, **options: Any) -> Experiment:
     """Run the experiment of that name.
 
     >>> from lossdoctor.lab import experiments
-    >>> round(experiments.run("blind_hiker").numbers["x after 20 steps"], 4)
+    >>> round(experiments.run("blind_hiker").numbers["x at the end"], 4)
     1.9769
     """
     return get(name)(**options)
