@@ -1,0 +1,65 @@
+"""Which colour, dash and marker a line gets: the same in every panel of a picture, and told apart without hue."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lossdoctor.lab.result import Band, Line, Panel
+from lossdoctor.render.style import DASHES, Style
+
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p")
+
+
+@dataclass(frozen=True)
+class Pen:
+    """How one line is drawn: ``number`` counts the lines of a picture that have a colour of their own."""
+
+    color: str
+    dash: Any
+    marker: str
+    number: int
+
+
+def key(line: Line) -> str:
+    """What gives a line its colour: its group, else its label."""
+    return line.group or line.label
+
+
+def is_reference(line: Line) -> bool:
+    """A dashed line of no group is there to compare with: a theory, a profile under a path."""
+    return line.style == "dashed" and line.group is None
+
+
+def numbering(panels: Iterable[Panel]) -> dict[str, int]:
+    """Key -> number, in the order of first appearance; references are not counted."""
+    numbers: dict[str, int] = {}
+    for panel in panels:
+        drawn: list[Line | Band] = [*(line for line in panel.lines if not is_reference(line)), *panel.bands]
+        for item in drawn:
+            numbers.setdefault(item.group or item.label, len(numbers))
+    return numbers
+
+
+def pens(panel: Panel, look: Style, numbers: Mapping[str, int]) -> list[Pen]:
+    """A pen for each line of a panel.
+
+    Lines of one group share the colour and differ by dash; after the last colour the cycle begins anew with the next
+    dash.
+    """
+    seen: dict[str, int] = {}
+    out = []
+    references = 0
+    for line in panel.lines:
+        if is_reference(line):
+            out.append(Pen(look.soft, DASHES[1 + references % 3], "", -1))
+            references += 1
+            continue
+        number = numbers.get(key(line), 0)
+        turn = seen.get(key(line), 0)
+        seen[key(line)] = turn + 1
+        dash = DASHES[(turn + number // len(look.cycle)) % len(DASHES)]
+        dash = DASHES[1] if line.style == "dashed" else dash
+        out.append(Pen(look.cycle[number % len(look.cycle)], dash, MARKERS[number % len(MARKERS)], number))
+    return out
