@@ -103,12 +103,10 @@ def critical_points(surface: Surface, x: ArrayLike, reach: float | Array = NEAR)
         gone = ~(np.linalg.norm(at[index] - start[index], axis=1) <= 2.0 * limit[index])
         live[index[gone]] = False
         arrived[index[~gone & (length <= _ARRIVED * surface.width)]] = True
-    slope = surface.usual_slope
-    near: NDArray[np.bool_] = np.asarray(arrived & (np.linalg.norm(at - start, axis=1) <= limit), dtype=np.bool_)
-    index = np.flatnonzero(near)
+    near = np.zeros(len(at), dtype=np.bool_)
+    index = np.flatnonzero(arrived & (np.linalg.norm(at - start, axis=1) <= limit))
     if len(index):
-        flat = np.linalg.norm(surface.gradient(at[index]), axis=1) <= _FLAT_GRADIENT * slope
-        near[index[~flat]] = False
+        near[index] = np.linalg.norm(surface.gradient(at[index]), axis=1) <= _FLAT_GRADIENT * surface.usual_slope
     return _described(surface, at, near)
 
 

@@ -18,7 +18,7 @@ from lossdoctor.core.history import TrainingHistory
 from lossdoctor.lab import convergence
 from lossdoctor.lab.critical import NEAR, CriticalPoints, critical_lr, critical_points
 from lossdoctor.lab.schedules import Factor
-from lossdoctor.lab.stepping import EMPTY, Settings, Walk
+from lossdoctor.lab.stepping import EMPTY, Settings, Walk, small_work
 from lossdoctor.lab.surfaces import Surface
 from lossdoctor.lab.surfaces import surface as make_surface
 
@@ -293,16 +293,17 @@ def descend(
     path = np.empty((steps + 1, *first.shape))
     losses, norms = np.empty((steps + 1, len(first))), np.empty((steps + 1, len(first)))
     rates = np.empty(steps)
-    for step in range(steps):
-        path[step] = x.numpy()
-        loss, norm, rates[step] = walk.step()
-        losses[step], norms[step] = loss.numpy(), norm.numpy()
-        if step == 0:
-            _check_first(made, first, losses[0])
-        if progress is not None:
-            progress(step + 1, steps)
-    loss, _, norm = walk.look()
-    path[-1], losses[-1], norms[-1] = x.numpy(), loss.numpy(), norm.numpy()
+    with small_work(x.numel()):
+        for step in range(steps):
+            path[step] = x.numpy()
+            loss, norm, rates[step] = walk.step()
+            losses[step], norms[step] = loss.numpy(), norm.numpy()
+            if step == 0:
+                _check_first(made, first, losses[0])
+            if progress is not None:
+                progress(step + 1, steps)
+        loss, _, norm = walk.look()
+        path[-1], losses[-1], norms[-1] = x.numpy(), loss.numpy(), norm.numpy()
     _check_path(made, path, losses, norms)
     return Descent(made, path, made.shown(losses), norms, rates, settings)
 

@@ -81,17 +81,16 @@ def _spec(*args: Any, **kwargs: Any) -> tuple[str, OptimizerSpec]:
 
 
 _KEPT = "pytorch_optimizer"
-_FUSED = MappingProxyType({"fused": True})
 OPTIMIZERS: dict[str, OptimizerSpec] = dict(
     (
-        _spec("sgd", "Gradient descent", "SGD", 1e-3, "Cauchy (1847); Robbins & Monro (1951)", fixed=_FUSED),
+        _spec("sgd", "Gradient descent", "SGD", 1e-3, "Cauchy (1847); Robbins & Monro (1951)"),
         _spec(
             "momentum",
             "SGD with momentum",
             "SGD",
             1e-3,
             "Polyak, USSR Comp. Math. 4 (1964)",
-            fixed={"momentum": 0.9, "fused": True},
+            fixed={"momentum": 0.9},
         ),
         _spec(
             "nesterov",
@@ -99,19 +98,18 @@ OPTIMIZERS: dict[str, OptimizerSpec] = dict(
             "SGD",
             1e-3,
             "Nesterov (1983); Sutskever et al., ICML 2013",
-            fixed={"momentum": 0.9, "nesterov": True, "fused": True},
+            fixed={"momentum": 0.9, "nesterov": True},
         ),
         _spec("adagrad", "Adagrad", "Adagrad", 1e-2, "Duchi et al., JMLR 12 (2011)"),
         _spec("adadelta", "Adadelta", "Adadelta", 1.0, "Zeiler, arXiv:1212.5701"),
         _spec("rmsprop", "RMSprop", "RMSprop", 1e-2, "Tieleman & Hinton (2012)"),
-        _spec("adam", "Adam", "Adam", 1e-3, "Kingma & Ba, arXiv:1412.6980", fixed=_FUSED),
+        _spec("adam", "Adam", "Adam", 1e-3, "Kingma & Ba, arXiv:1412.6980"),
         _spec(
             "adamw",
             "AdamW",
             "AdamW",
             1e-3,
             "Loshchilov & Hutter, arXiv:1711.05101",
-            fixed=_FUSED,
             note="its weight decay of 0.01 pulls every start towards the origin",
         ),
         _spec("adamax", "Adamax", "Adamax", 2e-3, "Kingma & Ba, arXiv:1412.6980"),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -19,6 +20,8 @@ from lossdoctor.lab.surfaces import Surface
 EMPTY: Mapping[str, Any] = MappingProxyType({})
 # Noise is drawn by a generator of its own, other than that of random starts with the same seed.
 _NOISE_STREAM = 0x5EED
+# Torch's own grain: below it most operations keep to one thread anyway.
+_SMALL = 32_768
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,24 @@ class Settings:
     def rate(self) -> float:
         """The learning rate that the schedule scales."""
         return self.spec.lr if self.lr is None else float(self.lr)
+
+
+@contextmanager
+def small_work(elements: int) -> Iterator[None]:
+    """One torch thread for tensors that are too small to be worth two; the number of threads is put back after.
+
+    Waking a second thread hundreds of times for a few thousand numbers costs more than they do, and on a busy machine
+    many times more.
+    """
+    threads = torch.get_num_threads()
+    if elements > _SMALL or threads == 1:
+        yield
+        return
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 class Walk:

@@ -116,7 +116,7 @@ def _batched(
         value = function(*x.unbind(0)) if spread else function(x)
         return value.reshape(()) if isinstance(value, Tensor) and value.numel() == 1 else value
 
-    def mapped(x: Tensor) -> Tensor:
+    def mapped(x: Tensor) -> Any:
         return torch.func.vmap(one)(x)
 
     def looped(x: Tensor) -> Tensor:

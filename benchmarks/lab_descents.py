@@ -1,0 +1,56 @@
+"""How long the lab takes: many starts at once with their paths recorded, and a map of basins.
+
+    python benchmarks/lab_descents.py
+
+Prints each figure against its bar and ends with 1 when one is missed. The median of several runs counts, on an idle machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import time
+from collections.abc import Callable
+
+# Seconds. The first is the lab's promise; the second keeps a map a matter of waiting, not of going for coffee.
+BARS = {"4,096 starts x 500 Adam steps, path recorded": 0.5, "map of basins 512 x 512, 500 steps": 30.0}
+
+
+def timed(run: Callable[[], object], repeats: int) -> float:
+    """The median wall time of several runs, in seconds, after one to warm up where there are several."""
+    if repeats > 1:
+        run()
+    found = []
+    for _ in range(repeats):
+        begin = time.perf_counter()
+        run()
+        found.append(time.perf_counter() - begin)
+    return statistics.median(found)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure, print, and return 1 when a bar is missed."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--repeats", type=int, default=5, help="runs of the first figure (the median counts)")
+    options = parser.parse_args(arguments)
+
+    from lossdoctor import lab
+
+    reports: list[tuple[int, int]] = []
+    figures = (
+        timed(lambda: lab.descend("himmelblau", "adam", lr=0.01, starts=4096, steps=500), options.repeats),
+        timed(
+            lambda: lab.basin_map("himmelblau", "sgd", lr=0.01, steps=500, progress=lambda *at: reports.append(at)), 1
+        ),
+    )
+    missed = 0
+    for (what, bar), figure in zip(BARS.items(), figures, strict=True):
+        missed += figure > bar
+        print(f"{what}: {figure:.3f} s (bar {bar:g} s) {'MISSED' if figure > bar else 'ok'}")
+    print(f"progress was told {len(reports)} times, the last time {reports[-1][0]:,} of {reports[-1][1]:,}")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
