@@ -18,13 +18,20 @@ NAMES: tuple[str, ...] = (
     "revenue",
     "double_well",
     "himmelblau",
+    "saddle",
+    "plateau_crossing",
+    "ravine",
+    "momentum",
     "optimizers",
+    "adam_first_steps",
+    "schedules",
     "house_prices",
     "missing_values",
     "batch_variants",
     "mini_batch",
     "gradient_noise",
     "linear_scaling",
+    "descent",
 )
 
 __all__ = ["LR", "NAMES", "SEED", "STEPS", "Option", "Spec", "every", "experiment", "found", "get", "names", "run"]

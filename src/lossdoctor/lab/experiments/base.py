@@ -90,7 +90,7 @@ class Option:
             return one
         if isinstance(value, str) or not hasattr(value, "__iter__"):
             value = (value,)
-        if not (values := tuple(self._one(v) for v in value)):
+        if not (values := tuple(self._one(v) for v in value)) and self.default != ():
             raise UsageError(f"{self.name} needs at least one value: {self.range}")
         return values
 
@@ -189,7 +189,8 @@ def experiment(title: str, about: str, *options: Option) -> Callable[[Callable[.
 
 def _filled(option: Option, default: Any) -> Option:
     many = isinstance(default, tuple)
-    kind = KINDS[type(default[0] if many else default)]
+    # An empty default says nothing of the kind of its values: the option does.
+    kind = option.kind if default == () else KINDS[type(default[0] if many else default)]
     ready = replace(option, default=default, kind=kind, many=many)
     ready.check(default)
     return ready

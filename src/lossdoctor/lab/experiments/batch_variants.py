@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
-from lossdoctor.lab.experiments import regression
+from lossdoctor.lab.experiments import paths, regression
 from lossdoctor.lab.experiments.base import LR, SEED, Option, experiment, found
 from lossdoctor.lab.experiments.regression import Array, Fit
 from lossdoctor.lab.result import Experiment, Line, Mark, Panel, Table
@@ -32,7 +34,8 @@ def batch_variants(*, lr: float = 0.01, batch_size: int = 32, epochs: int = 50, 
         name: regression.fit(x, y, lr=lr, batch_size=size, epochs=epochs, rng=np.random.RandomState(seed), start=start)
         for name, size in sizes.items()
     }
-    rows, floors = [], {}
+    rows: list[tuple[str, int, int | None, float, float, float, float, int]] = []
+    floors = {}
     for (name, fit), size in zip(fits.items(), sizes.values(), strict=True):
         losses = fit.losses(x, y)
         spread = regression.gradient_spread(start, x, y, size, 300, np.random.RandomState(seed))
@@ -44,7 +47,7 @@ def batch_variants(*, lr: float = 0.01, batch_size: int = 32, epochs: int = 50, 
         rows.append((name, len(fit.batch_losses), reached, floors[name], noise, micros, fit.seconds, memory))
     columns = ("method", "steps", "epochs to twice the least loss", "last loss above the least", "noise of a step",
                "µs a step", "seconds", "bytes a step")  # fmt: skip
-    whole, mini, single = (tuple(r) for r in rows)
+    _, mini, single = rows
     numbers: dict[str, float | str] = {
         "as printed: batch": printed[0],
         "as printed: stochastic": printed[1],
@@ -85,13 +88,13 @@ def _as_printed(x: Array, y: Array, batch_size: int, rng: np.random.RandomState)
 
 
 def _panels(fits: dict[str, Fit], x: Array, y: Array, least: float) -> tuple[Panel, ...]:
-    def panel(title: str, label: str, note: str, axes: dict[str, Array], log_x: bool = True) -> Panel:
+    def panel(title: str, label: str, note: str, axes: Mapping[str, Array], log_x: bool = True) -> Panel:
         lines = tuple(Line(name, axes[name], losses[name]) for name in fits)
         marks = (Mark("least squares", y=least),)
         return Panel(title, label, "mean squared error", lines, log_x=log_x, log_y=True, marks=marks, note=note)
 
     losses = {name: fit.losses(x, y)[1:] for name, fit in fits.items()}
-    epochs = {name: np.arange(1, fit.epochs + 1) for name, fit in fits.items()}
+    epochs = {name: paths.steps_of(loss) + 1 for name, loss in losses.items()}
     shares = {name: epochs[name] / fit.epochs for name, fit in fits.items()}
     steps = {name: epochs[name] * float(fit.steps_per_epoch) for name, fit in fits.items()}
     seconds = {name: shares[name] * fit.seconds for name, fit in fits.items()}

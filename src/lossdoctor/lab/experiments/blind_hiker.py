@@ -23,10 +23,10 @@ def blind_hiker(*, lr: float = 0.1, steps: int = 20, start: float = 0.0) -> Expe
     rows = tuple((i, float(x[i]), float(height[i]), float(2 * x[i] - 4)) for i in range(steps + 1))
     factor = 1 - 2 * lr
     return found(
-        f"The slope at x is 2x − 4, so a step of {lr:g} times the slope multiplies the distance to the bottom by "
-        f"1 − 2·lr = {factor:g}. From {start:g} the hiker is at x = {x[-1]:.4f}, height {height[-1]:.4f}, after {steps} "
-        f"steps: {run.state(0)}. No step ever arrives; each leaves {abs(factor):.0%} of the way. The rate that would go "
-        f"there at once is 0.5, and beyond {run.critical_lr:g} the hiker climbs.",
+        f"The slope at x is 2x − 4, so a step of {lr:g} times the slope multiplies the distance to the bottom by 1 − "
+        f"2·lr = {factor:g}. From {start:g} the hiker is at x = {x[-1]:.4f}, height {height[-1]:.4f}, after {steps} "
+        f"steps: {run.state(0)}. No step ever arrives; each leaves {abs(factor):.0%} of the way. The rate that would "
+        f"go there at once is 0.5, and beyond {run.critical_lr:g} the hiker climbs.",
         panels=(
             paths.over_surface("The valley and the steps", {label: (run, 0)}),
             paths.over_steps("Height above the bottom", "height − 1", {label: height - 1}),

@@ -45,12 +45,13 @@ def critical_rate(
         numbers[f"x at the end, {label}"] = float(x[-1])
         numbers[f"state, {label}"] = state
         numbers[f"fixed thresholds, {label}"] = guess
-    shown = {label: runs[label] for label in ("lr 0.1", "lr 0.9", "lr 1", "lr 1.1") if label in runs} or runs
+    telling = ("lr 0.1", "lr 0.9", "lr 1", "lr 1.1")
+    shown = {label: run for label, run in runs.items() if label in telling} or runs
     measured = _bisect(start)
     numbers["critical rate, 2/λmax"] = float(next(iter(runs.values()))[0].critical_lr or 0)
     numbers["critical rate, by bisection"] = measured
     numbers["wrong by fixed thresholds"] = float(len(wrong))
-    grid = np.linspace(0.01, 1.5, 150)
+    grid = np.linspace(0.01, 1.5, 60)
     growth = np.array([_growth(lr, start) for lr in grid])
     return found(
         f"The second derivative is 2, so the critical rate is 2/λmax = {numbers['critical rate, 2/λmax']:g}; bisection "
@@ -92,7 +93,7 @@ def _agrees(guess: str, factor: float, distance: float) -> bool:
     return guess == ("oscillating" if factor < 0 else "still converging")
 
 
-def _growth(lr: float, start: float, steps: int = 40) -> float:
+def _growth(lr: float, start: float, steps: int = 20) -> float:
     """By what a step multiplies the distance to the optimum, from a run (the first steps: later ones may underflow)."""
     run = lab.descend("blind_hiker", "sgd", lr=lr, starts=[[start]], steps=steps)
     apart = np.abs(run.path[:, 0, 0] - 2)
@@ -102,7 +103,7 @@ def _growth(lr: float, start: float, steps: int = 40) -> float:
 
 def _bisect(start: float) -> float:
     low, high = 0.01, 4.0
-    for _ in range(40):
+    for _ in range(25):
         middle = (low + high) / 2
-        low, high = (middle, high) if _growth(middle, start, 60) < 1 else (low, middle)
+        low, high = (middle, high) if _growth(middle, start) < 1 else (low, middle)
     return high

@@ -71,7 +71,8 @@ def double_well(
             Panel(
                 "Where each start ends", "start", "end",
                 tuple(Line(name, grid[:, 0], x, "points") for name, x in ends.items()),
-                marks=(Mark("maximum", x=top), Mark("global minimum", y=float(left)), Mark("local minimum", y=float(right))),
+                marks=(Mark("maximum", x=top), Mark("global minimum", y=float(left)),
+                       Mark("local minimum", y=float(right))),
             ),
             paths.over_steps("Loss over the steps", "f − least", {
                 k: r.losses[:, i] - depth[left] for k, (r, i) in runs.items()}, floor=1e-12),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lossdoctor.lab.experiments import regression
+from lossdoctor.lab.experiments import paths, regression
 from lossdoctor.lab.experiments.base import LR, STEPS, Option, experiment, found
 from lossdoctor.lab.experiments.regression import Array, Fit
 from lossdoctor.lab.result import Experiment, Field, Line, Mark, Panel, Table
@@ -57,13 +57,13 @@ def house_prices(*, lr: float = 1e-7, steps: int = 1001, scaled_lr: float = 0.1)
         "scaled: loss after the last step": regression.mse(last.weights[-1], scaled, PRICES),
     }
     return found(
-        f"The Hessian of the raw problem has the eigenvalues {slopes[0]:.3g} and {slopes[1]:.3g}: a rate above "
-        f"2/λmax = {critical:.3g} diverges, hence the 1e-7. At that rate w settles in a few steps, but b needs "
+        f"The Hessian of the raw problem has the eigenvalues {slopes[0]:.3g} and {slopes[1]:.3g}: a rate above 2/λmax "
+        f"= {critical:.3g} diverges, hence the 1e-7. At that rate w settles in a few steps, but b needs "
         f"{1 / (lr * slopes[0]):.1e} steps for 63 % of its way. After {steps} steps the loss stands at "
         f"{numbers['loss after the last step']:.2f} and looks converged, with b still at {b:.4f}; the line of least "
-        f"squares is price = {line[0]:.3f}·size + {line[1]:.0f} with a loss of {least:.0f}. Standardised sizes have the "
-        "condition number 1, a critical rate of 1, and reach the line at once: scale the inputs, do not shrink the "
-        "rate. scikit-learn's LinearRegression is no gradient descent: it solves for the line directly.",
+        f"squares is price = {line[0]:.3f}·size + {line[1]:.0f} with a loss of {least:.0f}. Standardised sizes have "
+        "the condition number 1, a critical rate of 1, and reach the line at once: scale the inputs, do not shrink "
+        "the rate. scikit-learn's LinearRegression is no gradient descent: it solves for the line directly.",
         panels=(_loss_panel(fits, least), _line_panel(w, b, line), _plane_panel(first.weights, line)),
         tables=(_steps_table(first, raw, lr), _predictions(w, b, line), _runs_table(fits)),
         numbers=numbers,
@@ -82,7 +82,7 @@ def _loss_panel(fits: dict[str, tuple[Array, Fit]], least: float) -> Panel:
         loss = fit.losses(x, PRICES)
         with np.errstate(invalid="ignore"):
             loss = np.where(loss < 1e6, loss, np.nan)  # the diverging run leaves the picture
-        lines.append(Line(name, np.arange(len(loss)), loss))
+        lines.append(Line(name, paths.steps_of(loss), loss))
     return Panel(
         "Loss over the steps", "step + 1", "mean squared error",
         lines=tuple(Line(line.label, line.x + 1, line.y) for line in lines),

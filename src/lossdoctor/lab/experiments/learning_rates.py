@@ -31,11 +31,11 @@ def learning_rates(
     numbers["critical rate"] = float(first.critical_lr or 0)
     told = "; ".join(f"{lr:g}: {row[4]}" for lr, row in zip(rates, rows, strict=True))
     return found(
-        f"The curvature of (w − 3)² is 2, so a step multiplies the distance by 1 − 2·lr: no crossing below 0.5, which "
-        f"arrives at once, crossing between 0.5 and 1.0, divergence only beyond 2/λmax = {numbers['critical rate']:g}. "
-        f"{told}. 0.45 is often called large and oscillating: it is monotone and nearly the fastest rate there is. 0.95 "
-        "is often called too large and exploding: it jumps from side to side, converges, and its loss falls at every "
-        "step, by a factor of 0.81.",
+        "The curvature of (w − 3)² is 2, so a step multiplies the distance by 1 − 2·lr: no crossing below 0.5, which "
+        "arrives at once, crossing between 0.5 and 1.0, divergence only beyond 2/λmax = "
+        f"{numbers['critical rate']:g}. {told}. 0.45 is often called large and oscillating: it is monotone and nearly "
+        "the fastest rate there is. 0.95 is often called too large and exploding: it jumps from side to side, "
+        "converges, and its loss falls at every step, by a factor of 0.81.",
         panels=(
             *(
                 paths.over_steps(f"{label}: {run.state(0)}", "loss", {label: run.losses[:, 0]}, log_y=False)
@@ -43,7 +43,7 @@ def learning_rates(
             ),
             paths.over_surface("The steps on (w − 3)²", runs),
             paths.over_steps(
-                "All together", "loss", {label: run.losses[:, 0] for label, (run, _) in runs.items()}, floor=1e-16,
+                "All together", "loss", paths.losses(runs), floor=1e-16,
                 ceiling=1e6,
             ),
         ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lossdoctor.lab.experiments import regression
+from lossdoctor.lab.experiments import paths, regression
 from lossdoctor.lab.experiments.base import LR, SEED, Option, experiment, found
 from lossdoctor.lab.experiments.regression import Array
 from lossdoctor.lab.result import Experiment, Line, Mark, Panel, Table
@@ -101,7 +101,7 @@ def _loss(x: Array, y: Array, lr: float, batch_size: int, epochs: int, seed: int
 def _curves_panel(rule: str, curves: dict[int, Array], batch_size: int, least: float) -> Panel:
     shown = [k for k in curves if k in (1, 8, 64, 128, 256)]
     lines = tuple(
-        Line(f"batch {batch_size * k}", np.arange(len(curves[k])), np.where(curves[k] < 1e3, curves[k], np.nan))
+        Line(f"batch {batch_size * k}", paths.steps_of(curves[k]), np.where(curves[k] < 1e3, curves[k], np.nan))
         for k in shown
     )
     marks = (Mark("least squares", y=least),)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lossdoctor.lab.experiments import regression
+from lossdoctor.lab.experiments import paths, regression
 from lossdoctor.lab.experiments.base import LR, SEED, Option, experiment, found
 from lossdoctor.lab.result import Experiment, Line, Mark, Panel, Table
 
@@ -73,12 +73,12 @@ def mini_batch(
         panels=(
             Panel(
                 "Loss over the epochs", "epoch", "mean squared error",
-                tuple(Line(name, np.arange(1, epochs + 1), loss) for name, loss in losses.items()),
+                tuple(Line(name, paths.steps_of(loss) + 1, loss) for name, loss in losses.items()),
                 log_x=True, log_y=True, marks=(Mark(f"{threshold:g}", y=threshold),),
             ),
             Panel(
                 "Loss over the steps", "step", "mean squared error",
-                tuple(Line(name, np.arange(1, epochs + 1) * float(fits[name].steps_per_epoch), loss)
+                tuple(Line(name, paths.steps_of(loss) * fits[name].steps_per_epoch + fits[name].steps_per_epoch, loss)
                       for name, loss in losses.items()),
                 log_x=True, log_y=True, note="The same runs by steps: at one rate the curves meet.",
             ),

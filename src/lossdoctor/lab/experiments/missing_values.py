@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lossdoctor.lab.experiments import regression
+from lossdoctor.lab.experiments import paths, regression
 from lossdoctor.lab.experiments.base import LR, SEED, Option, experiment, found
 from lossdoctor.lab.experiments.regression import Array
 from lossdoctor.lab.result import Experiment, Line, Panel, Table
@@ -66,7 +66,7 @@ def missing_values(
         panels=(
             Panel(
                 "Loss over the epochs", "epoch", "mean squared error",
-                lines=tuple(Line(name, np.arange(len(v)), v) for name, v in losses.items() if np.isfinite(v[-1])),
+                lines=tuple(Line(name, paths.steps_of(v), v) for name, v in losses.items() if np.isfinite(v[-1])),
                 log_y=True, note="The run with NaN has no loss to draw.",
             ),
         ),

@@ -45,10 +45,15 @@ def overflow(*, lr: float = 1.5, steps: int = 600, start: float = 0.0) -> Experi
         lines.append(
             Line(name, np.arange(len(losses), dtype=np.float64), np.where(np.isfinite(losses), losses, np.nan))
         )
-    half, full = numbers["first Inf, float16"], numbers["first Inf, float32"]
+    half, full = (rows[i][3] for i in (0, 2))
+    told = (
+        f"leaves float16 (largest value 65,504) at step {half} and float32 (3.4·10³⁸, what networks are trained in) at "
+        f"step {full}"
+        if growth > 1 and half is not None and full is not None
+        else f"stays finite in these {steps} steps"
+    )
     return found(
-        f"At lr {lr:g} every step multiplies w − 3 by {growth:g} in size. The loss, its square, leaves float16 (largest "
-        f"value 65,504) at step {half:.0f} and float32 (3.4·10³⁸, what networks are trained in) at step {full:.0f}; "
+        f"At lr {lr:g} every step multiplies w − 3 by {growth:g} in size. The loss, its square, {told}; "
         "only double precision reaches 1.8·10³⁰⁸. bfloat16 has the range of float32 and overflows with it: it loses "
         "digits, not range. NaN comes later, when w itself has become Inf and Inf − Inf is taken. From then on nothing "
         "brings the weights back: reload a checkpoint and lower the rate; more steps do not help.",

@@ -71,6 +71,11 @@ def over_steps(
     return Panel(title, x_label, label, tuple(lines), log_x=log_x, log_y=log_y, marks=tuple(marks), note=note)
 
 
+def losses(runs: Mapping[str, tuple[Descent, int]]) -> dict[str, Array]:
+    """The loss of each run over its steps, by its label; float64[steps + 1] each."""
+    return {label: run.losses[:, start] for label, (run, start) in runs.items()}
+
+
 def histories(runs: Mapping[str, tuple[Descent, int]]) -> dict[str, TrainingHistory]:
     """Each run as a training run, by its label."""
     return {label: run.history(start) for label, (run, start) in runs.items()}
