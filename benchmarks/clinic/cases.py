@@ -54,7 +54,8 @@ def ask_all(cases: list[Case], trees: Trees | None) -> None:
     for case in cases:
         history = case.run.diagnosis.history
         case.opinions[OURS] = our_opinion(case.run)
-        case.opinions[BLIND] = opinion_of(losses_only(history).diagnose())
+        case.blind = losses_only(history).diagnose()
+        case.opinions[BLIND] = opinion_of(case.blind)
         for name, ask in PEERS.items():
             if ask is runmedic.ask and not runmedic.available():
                 continue

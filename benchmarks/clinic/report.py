@@ -5,13 +5,25 @@ from __future__ import annotations
 import statistics
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
+from functools import partial
 from itertools import pairwise
 
 from benchmarks.clinic import faults
 from benchmarks.clinic.cases import TREES
 from benchmarks.clinic.judged import share
 from benchmarks.clinic.live import LOOKS, delay
-from benchmarks.clinic.scoring import BLIND, OURS, Case, Scores, first_right, roc, scores
+from benchmarks.clinic.scoring import (
+    BLIND,
+    OURS,
+    Case,
+    Scores,
+    cause_named,
+    clustered,
+    first_right,
+    roc,
+    scores,
+    three_right,
+)
 from benchmarks.peers import PEERS
 from lossdoctor.core.vocabulary import severity_rank
 
@@ -75,6 +87,7 @@ def sections(title: str, cases: Sequence[Case]) -> list[str]:
         *_side_by_side(kept),
         *_short_of_bars(scores(kept, OURS)),
         *_roc(good, ill),
+        *_signals(kept),
         *_by_fault(ill),
         *_findings(kept),
         *_calibration(kept),
@@ -118,6 +131,27 @@ def _roc(good: Sequence[Case], ill: Sequence[Case]) -> list[str]:
         rows.append([name, *(f"{100 * v:.0f} %" for v in roc(healthy, sick, ROC_AT).values())])
     head = ["detection at false alarms of", *(f"{100 * a:.0f} %" for a in ROC_AT)]
     return ["### Where the threshold could lie", "", *table(head, rows), ""]
+
+
+def _signals(cases: Sequence[Case]) -> list[str]:
+    """The same runs told from the losses alone and from all signals: what gradient norm and rate are worth."""
+    full = [c for c in cases if c.all_signals and not c.healthy and c.blind is not None]
+    treated = [c for c in full if c.treatable]
+    if not full:
+        return []
+    rows: list[list[object]] = []
+    for word, name in (("from the two losses alone", BLIND), ("from all signals", OURS)):
+        first = clustered(full, partial(_cause_named, name=name, most=1))
+        three = clustered(full, partial(_cause_named, name=name, most=3))
+        advice = clustered(treated, partial(first_right, name=name))
+        rows.append([word, first, three, advice, clustered(treated, partial(three_right, name=name))])
+    head = ["", "cause named first", "among the first three", "first advice right", "one of three right"]
+    note = f"{len(full)} sick runs that log gradient norm and learning rate, {len(treated)} of them treatable."
+    return ["### What signals are worth", "", note, "", *table(head, rows), ""]
+
+
+def _cause_named(case: Case, name: str, most: int) -> bool:
+    return cause_named(case, case.blind if name == BLIND else case.run.diagnosis, most)
 
 
 def _by_fault(ill: Sequence[Case]) -> list[str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from benchmarks.clinic.causes import CAUSES
 from benchmarks.clinic.interventions import Outcomes
 from benchmarks.clinic.judged import Judged
 from benchmarks.peers.base import Opinion, distinct
@@ -20,7 +21,8 @@ SHOW = frozenset(
     """
     lr_diverging lr_nan lr_oscillating lr_low decayed_early stopped_early no_warmup overfitting vanishing_gradients
     zero_init dead_init frozen_parameters exploding_rnn nan_in_data outliers unscaled_inputs unshuffled
-    spike_unrecovered missing_step missing_zero_grad
+    spike_unrecovered missing_step missing_zero_grad large_init exploding_init detached inf_in_data momentum_high
+    clipping_low little_data capacity_large fp16_overflow
     """.split()
 )
 DRAWS = 2000
@@ -34,11 +36,19 @@ class Case:
         run: our judgement with the truth.
         outcomes: what each action leads to; None for healthy runs and where it has not been trained.
         opinions: name -> opinion, ours among them.
+        blind: what we say of the two losses alone.
     """
 
     run: Judged
     outcomes: Outcomes | None = None
     opinions: dict[str, Opinion] = field(default_factory=dict)
+    blind: Diagnosis | None = None
+
+    @property
+    def all_signals(self) -> bool:
+        """Whether gradient norm and learning rate are logged beside the losses."""
+        roles = self.run.diagnosis.history.roles.names
+        return bool(roles.get("grad_norm") and roles.get("learning_rate"))
 
     @property
     def task(self) -> str:
@@ -133,6 +143,12 @@ def harmful(case: Case, name: str) -> bool:
 def only_a_check(case: Case, name: str) -> bool:
     """Whether the first advice is to look somewhere, and not to change anything."""
     return any(a.startswith("check_") for a in case.opinions[name].advice[:1])
+
+
+def cause_named(case: Case, diagnosis: Diagnosis | None, most: int = 1) -> bool:
+    """Whether a right cause is among the likeliest ones of the finding to act on."""
+    told = [c.name for f in (diagnosis.findings[:1] if diagnosis else ()) for c in f.causes[:most]]
+    return bool(set(told) & set(CAUSES.get(case.run.fault, ())))
 
 
 def _right(case: Case, advice: Sequence[str]) -> bool:

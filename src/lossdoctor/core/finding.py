@@ -23,18 +23,23 @@ class Cause:
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """A remedy with its concrete detail (the factor, the norm, the step to restore) and safety grade."""
+    """A remedy with its concrete detail (the factor, the norm, the step to restore) and safety grade.
+
+    ``helps`` is the chance that it helps, by what it did to runs like this one; None where that is not known.
+    """
 
     action: str
     detail: str = ""
     safety: str = ""
+    helps: float | None = None
 
     @property
     def grade(self) -> str:
         return self.safety or ACTIONS[self.action]
 
     def as_dict(self) -> dict[str, Any]:
-        return {"action": self.action, "detail": self.detail, "safety": self.grade}
+        told = {"action": self.action, "detail": self.detail, "safety": self.grade}
+        return told if self.helps is None else {**told, "helps": round(self.helps, 3)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,16 +11,45 @@ STEP_UNITS = ("step", "epoch", "token", "row")
 FAIL_ON = ("warning", "critical", "never")  # severities from which an exit code or a test fails
 SAFETY_GRADES = ("informational", "cheap", "changes_experiment")
 
-CAUSES = frozenset(
-    """
-    learning-rate-too-high learning-rate-too-low no-warmup learning-rate-decayed-early no-decay gradients-explode
-    gradients-vanish bad-initialization dead-units frozen-or-detached training-loop-bug loss-misused precision-overflow
-    bad-batch bad-data inputs-unscaled outliers label-noise labels-uninformative data-unshuffled data-leak
-    too-little-data capacity-exceeds-data capacity-too-small over-regularized batch-too-small momentum-too-high
-    clipping-too-tight validation-differs validation-too-small eval-mode-mismatch state-lost-on-resume
-    budget-too-short schedule-restart saddle-or-plateau normal
-    """.split()
-)
+# Each cause with the cheapest test that tells it from the others; None where nothing needs to be tested.
+CAUSES: dict[str, str | None] = {
+    "learning-rate-too-high": "lr_trial",
+    "learning-rate-too-low": "lr_range_test",
+    "no-warmup": "lr_trial",
+    "learning-rate-decayed-early": "lr_trial",
+    "no-decay": "lr_trial",
+    "gradients-explode": "check_gradients",
+    "gradients-vanish": "check_gradients",
+    "bad-initialization": "initial_loss",
+    "dead-units": "check_gradients",
+    "frozen-or-detached": "check_gradients",
+    "training-loop-bug": "overfit_one_batch",
+    "loss-misused": "initial_loss",
+    "precision-overflow": "check_gradients",
+    "bad-batch": "check_data",
+    "bad-data": "check_data",
+    "inputs-unscaled": "check_data",
+    "outliers": "check_data",
+    "label-noise": "check_data",
+    "labels-uninformative": "shuffled_label",
+    "data-unshuffled": "shuffle_test",
+    "data-leak": "compare_splits",
+    "too-little-data": "compare_splits",
+    "capacity-exceeds-data": "overfit_subset",
+    "capacity-too-small": "overfit_one_batch",
+    "over-regularized": "eval_mode_gap",
+    "batch-too-small": "gradient_noise_scale",
+    "momentum-too-high": "lr_trial",
+    "clipping-too-tight": "log_more",
+    "validation-differs": "compare_splits",
+    "validation-too-small": "compare_splits",
+    "eval-mode-mismatch": "eval_mode_gap",
+    "state-lost-on-resume": "resume_test",
+    "budget-too-short": "lr_trial",
+    "schedule-restart": "resume_test",
+    "saddle-or-plateau": "curvature",
+    "normal": None,
+}
 
 TESTS = frozenset(
     """

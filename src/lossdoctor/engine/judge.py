@@ -15,6 +15,7 @@ from lossdoctor.core.history import TrainingHistory
 from lossdoctor.core.options import Settings
 from lossdoctor.core.vocabulary import at_least
 from lossdoctor.engine.cases import build_cases
+from lossdoctor.engine.experience import refine
 from lossdoctor.engine.ranking import basis_of, order, status_of
 from lossdoctor.engine.settings import check_options, chosen_rules
 from lossdoctor.rules import plugin_errors
@@ -56,7 +57,7 @@ def diagnose(
     with np.errstate(all="ignore"):  # losses of 1e300 overflow in squares; the rules test for what is finite
         whole, segments = build_cases(history, known, measurements, check_options(settings))
         findings, abstained, crashed = _run(rules, whole, segments)
-        ordered = order(findings)
+        ordered = refine(order(findings), whole)
         status = status_of(ordered, whole)
         basis = basis_of(status, ordered, whole)
     return Diagnosis(
@@ -69,6 +70,14 @@ def diagnose(
         notes=(*history.notes, *plugin_errors(), *crashed),
         internal_errors=tuple(crashed),
     )
+
+
+def examine(history: TrainingHistory) -> tuple[Case, tuple[Finding, ...]]:
+    """What the rules see of a run and find in it, before anything learned from other runs has a word."""
+    with np.errstate(all="ignore"):
+        whole, segments = build_cases(history, history.context, (), check_options(Settings()))
+        findings, _, _ = _run(chosen_rules(Settings()), whole, segments)
+        return whole, order(findings)
 
 
 def _run(

@@ -73,7 +73,7 @@ def _finding(f: Finding, d: Diagnosis) -> str:
     about = f"{f.severity} · {words.where(f, d.history.step_unit)} · {f.metric} · {words.confidence(f)}"
     steps = "".join(
         f"<li>{markup(words.action(a))}"
-        + ("" if a.action == "none" else f" <small>{words.GRADE_WORDS[a.grade]}</small>")
+        + ("" if a.action == "none" else f" <small>{words.grade(a)}</small>")
         + "</li>"
         for a in f.actions
     )

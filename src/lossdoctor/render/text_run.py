@@ -80,8 +80,7 @@ def _print_finding(f: Finding, d: Diagnosis, console: Console, glyphs: Glyphs) -
 
 def _with_grade(index: int, f: Finding) -> str:
     action = f.actions[index]
-    grade = "" if action.action == "none" else f" [{words.GRADE_WORDS[action.grade]}]"
-    return words.action(action) + grade
+    return words.action(action) + ("" if action.action == "none" else f" [{words.grade(action)}]")
 
 
 def _print_rest(d: Diagnosis, console: Console, not_judged: list[tuple[str, str]]) -> None:

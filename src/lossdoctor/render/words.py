@@ -176,6 +176,16 @@ def action(todo: Action) -> str:
     return f"{words}: {visible(todo.detail)}" if todo.detail else words
 
 
+def grade(todo: Action) -> str:
+    """How safe an action is to try, and how often it helped runs like this one, where that is known.
+
+    >>> grade(Action("reduce_learning_rate", helps=0.81))
+    'cheap to try; helped 81% of runs like it'
+    """
+    helped = "" if todo.helps is None else f"; helped {percent(todo.helps)} of runs like it"
+    return GRADE_WORDS[todo.grade] + helped
+
+
 def confidence(finding: Finding) -> str:
     """The probability that the finding is true, and whether it was calibrated."""
     return f"confidence {percent(finding.confidence)}" + ("" if finding.calibrated else " (not calibrated)")
