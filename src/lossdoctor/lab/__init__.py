@@ -1,6 +1,7 @@
 """The descent lab: loss functions, surfaces, optimizers and schedules, to see and to play with.
 
-The lab computes; :mod:`lossdoctor.render` draws. It needs the extra ``lab`` (``pip install 'lossdoctor[lab]'``).
+The lab computes; :mod:`lossdoctor.render` draws. It needs torch (the extra ``torch``); the extra
+``lab`` adds the optimizers that torch has not (LARS, LAMB, Lion, …): ``pip install 'lossdoctor[lab]'``.
 
 >>> from lossdoctor import lab
 >>> lab.descend("quadratic", optimizer="sgd", lr=0.1, starts=[[0.0]], steps=100).state(0)

@@ -91,7 +91,7 @@ def critical_points(surface: Surface, x: ArrayLike, reach: float | Array = NEAR)
         raise UsageError(f"surface {surface.name!r} takes points of shape (n, {surface.dim}), got {start.shape}")
     limit = np.broadcast_to(np.asarray(reach, dtype=np.float64) * surface.width, len(start))
     at = start.copy()
-    live = np.isfinite(at).all(axis=1)
+    live = np.array(np.isfinite(at).all(axis=1), dtype=np.bool_)
     arrived = np.zeros(len(at), dtype=bool)
     for _ in range(_ITERATIONS):
         index = np.flatnonzero(live & ~arrived)
