@@ -12,7 +12,7 @@ import numpy as np
 from lossdoctor.lab.result import Array, Band, Line, Panel
 from lossdoctor.render.canvas import drawable, dress, literal
 from lossdoctor.render.escape import visible
-from lossdoctor.render.lab.pens import Pen, is_reference, numbering, pens
+from lossdoctor.render.lab.pens import Pen, color, is_reference, numbering, pens
 from lossdoctor.render.lab.plane import draw_field
 from lossdoctor.render.style import Style
 
@@ -53,7 +53,7 @@ def draw_panel(axes: Axes, panel: Panel, look: Style, numbers: Mapping[str, int]
         axes.locator_params(axis="x", nbins=6)
     if not panel.log_y:
         axes.locator_params(axis="y", nbins=6)
-    _plain_log_ticks(axes, panel)
+    log_ticks(axes, panel)
     axes.set_xlabel(literal(visible(panel.x_label)), color=look.ink, fontsize=FONT, labelpad=2)
     axes.set_ylabel(literal(visible(panel.y_label)), color=look.ink, fontsize=FONT, labelpad=2)
     _caption(axes, panel, look)
@@ -74,10 +74,9 @@ def _draw_line(axes: Axes, line: Line, pen: Pen, look: Style) -> None:
     few: dict[str, Any] = {"marker": pen.marker, "markersize": 3.2, "markeredgewidth": 0} if fine <= _FEW else {}
     if line.style == "points":
         # Joined by a thin line where they are few enough to follow: the order of steps is half of what they say.
-        thin = 0.7 if fine <= _FEW else 0.0
-        size = 3.6 if fine <= _FEW else 2.0
+        thin, size, halo = (0.7, 3.6, 0.4) if fine <= _FEW else (0.0, 2.6, 0.0)
         style = {"color": pen.color, "linewidth": thin, "marker": pen.marker, "markersize": size, "zorder": 3}
-        axes.plot(x, y, label=label, markeredgecolor=look.ground, markeredgewidth=0.4, **style)  # type: ignore[arg-type]
+        axes.plot(x, y, label=label, markeredgecolor=look.ground, markeredgewidth=halo, **style)  # type: ignore[arg-type]
     elif line.style == "steps":
         axes.step(x, y, where="post", color=pen.color, linewidth=1.4, linestyle=pen.dash, label=label, zorder=3)
     else:
@@ -102,11 +101,11 @@ def _near_points(axes: Axes, panel: Panel) -> None:
 
 
 def _draw_band(axes: Axes, band: Band, look: Style, numbers: Mapping[str, int]) -> None:
-    color = look.cycle[numbers.get(band.group or band.label, 0) % len(look.cycle)]
+    tint = color(numbers.get(band.group or band.label, 0), look)
     low, high = drawable(band.low), drawable(band.high)
     axes.fill_between(
         *(band.x, low, high),
-        color=color,
+        color=tint,
         alpha=0.2,
         linewidth=0,
         label=literal(visible(band.label, 60)) or "_",
@@ -118,9 +117,10 @@ def _draw_path(axes: Axes, line: Line, pen: Pen, look: Style) -> None:
     """A path over a plane: a ring where it starts, arrows where it goes, a filled marker where it ends."""
     fine = np.isfinite(line.x) & np.isfinite(line.y)
     x, y = line.x[fine], line.y[fine]
-    if not len(x):
-        return
     label = literal(visible(line.label, 60)) or "_"
+    if not len(x):
+        axes.plot([], [], color=pen.color, linewidth=1.4, linestyle=pen.dash, label=label)
+        return
     if line.style == "points":
         axes.plot(x, y, pen.marker, color=pen.color, markersize=3.4, markeredgecolor=look.ground, label=label, zorder=5)
         return
@@ -196,7 +196,7 @@ def _beside(axes: Axes, text: str, x: float, y: float, look: Style) -> None:
     )
 
 
-def _plain_log_ticks(axes: Axes, panel: Panel) -> None:
+def log_ticks(axes: Axes, panel: Panel) -> None:
     """Within a few powers of ten plain numbers read better than exponents; beyond, six labels are enough."""
     from matplotlib.ticker import FuncFormatter, LogFormatterSciNotation, LogLocator, NullFormatter
 
@@ -259,8 +259,8 @@ def _legend(axes: Axes, panel: Panel, look: Style, room: float) -> int:
         hidden = len(labels) - _MOST_ENTRIES + 1
         handles, labels = handles[: _MOST_ENTRIES - 1], labels[: _MOST_ENTRIES - 1]
         handles, labels = [*handles, axes.plot([], [], " ")[0]], [*labels, f"and {hidden} more"]
-    widest = max(len(label) for label in labels) * 0.52 * FONT + 30
-    columns = max(1, min(len(labels), int(0.9 * room / widest)))
+    widest = max(len(label) for label in labels) * 0.5 * FONT + 28
+    columns = max(1, min(len(labels), int(0.92 * room / widest)))
     rows = math.ceil(len(labels) / columns)
     axes.legend(
         handles,
@@ -277,5 +277,6 @@ def _legend(axes: Axes, panel: Panel, look: Style, room: float) -> int:
         handletextpad=0.5,
         columnspacing=1.2,
         labelspacing=0.28,
+        markerscale=1.4 if any(line.style == "points" for line in panel.lines) else 1.0,
     )
     return rows

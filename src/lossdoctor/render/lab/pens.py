@@ -9,6 +9,8 @@ from typing import Any
 from lossdoctor.lab.result import Band, Line, Panel
 from lossdoctor.render.style import DASHES, Style
 
+# The style's colours in the order in which neighbours differ most, in lightness as in hue.
+ORDER = (0, 1, 2, 3, 7, 6, 4, 5)
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p")
 
 
@@ -20,6 +22,11 @@ class Pen:
     dash: Any
     marker: str
     number: int
+
+
+def color(number: int, look: Style) -> str:
+    """The colour of this number; after the last one the cycle begins anew."""
+    return look.cycle[ORDER[number % len(ORDER)]]
 
 
 def key(line: Line) -> str:
@@ -59,7 +66,7 @@ def pens(panel: Panel, look: Style, numbers: Mapping[str, int]) -> list[Pen]:
         number = numbers.get(key(line), 0)
         turn = seen.get(key(line), 0)
         seen[key(line)] = turn + 1
-        dash = DASHES[(turn + number // len(look.cycle)) % len(DASHES)]
+        dash = DASHES[(turn + number // len(ORDER)) % len(DASHES)]
         dash = DASHES[1] if line.style == "dashed" else dash
-        out.append(Pen(look.cycle[number % len(look.cycle)], dash, MARKERS[number % len(MARKERS)], number))
+        out.append(Pen(color(number, look), dash, MARKERS[number % len(MARKERS)], number))
     return out

@@ -112,8 +112,8 @@ def _height(panel: Panel, column: float, view: str) -> float:
     entries = [line.label for line in panel.lines if line.label] + [band.label for band in panel.bands if band.label]
     entries += [m.text for m in panel.marks if m.x is None or m.y is None]
     entries += list(panel.field.categories) if panel.field is not None else []
-    widest = max((len(e) for e in entries), default=0) * 0.52 * FONT + 30
-    rows = math.ceil(min(len(entries), 9) / max(1, int(0.9 * room / widest)))
+    widest = max((len(e) for e in entries), default=0) * 0.5 * FONT + 28
+    rows = math.ceil(min(len(entries), 9) / max(1, int(0.92 * room / widest)))
     axes = 0.8 * column if panel.field is not None and view == "plane" else 0.58 * column
     axes = 0.85 * column if panel.field is not None and view == "space" else axes
     return min(axes, 4.2) + 0.42 + (note * (FONT + 1.5) + titles * (FONT + 3) + rows * (FONT + 3.4)) / 72.0

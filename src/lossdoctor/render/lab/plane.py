@@ -10,6 +10,7 @@ import numpy as np
 from lossdoctor.lab.result import Array, Field
 from lossdoctor.render.canvas import literal
 from lossdoctor.render.escape import visible
+from lossdoctor.render.lab.pens import color
 from lossdoctor.render.style import Style
 
 if TYPE_CHECKING:
@@ -152,7 +153,7 @@ def _draw_classes(axes: Axes, field: Field, look: Style) -> None:
 
 def class_color(number: int, look: Style) -> str:
     """The colour of a class; after the last one the cycle begins anew."""
-    return look.ground if number < 0 else look.cycle[number % len(look.cycle)]
+    return look.ground if number < 0 else color(number, look)
 
 
 def class_colors(field: Field, look: Style) -> Array:
@@ -163,8 +164,8 @@ def class_colors(field: Field, look: Style) -> Array:
     out = np.empty((*field.values.shape, 3))
     out[:] = ground
     for number in np.unique(field.values[np.isfinite(field.values)]):
-        color = np.array(to_rgb(class_color(int(number), look)))
-        out[field.values == number] = 0.72 * color + 0.28 * ground
+        tint = np.array(to_rgb(class_color(int(number), look)))
+        out[field.values == number] = 0.72 * tint + 0.28 * ground
     return out
 
 
