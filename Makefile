@@ -5,11 +5,11 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 WORKERS ?= 2
 
-.PHONY: help demo test check bench quality clinic docs clean
+.PHONY: help demo test check bench quality clinic corpus-accept docs clean
 .DEFAULT_GOAL := help
 
 help:  ## what there is
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit("lossdoctor needs Python 3.11 or newer, this is " + sys.version.split()[0] \
@@ -46,6 +46,9 @@ quality: $(VENV)/.dev  ## how often it is right, on runs whose truth is known; w
 
 clinic: $(VENV)/.dev  ## train and judge the whole clinic beside the peers: hours, resumable; writes docs/quality.md
 	$(BIN)/python -m benchmarks.clinic --workers $(WORKERS)
+
+corpus-accept: $(VENV)/.dev  ## accept what is found in the public logs of tests/data/real as right
+	@$(BIN)/python -m tests.corpus.findings
 
 docs: $(VENV)/.dev  ## generate docs/rules/ and docs/cli.md
 	$(BIN)/python docs/generate.py
