@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lossdoctor.core.context import RunContext
 from lossdoctor.core.curve import Curve
@@ -22,6 +23,8 @@ _JUDGED = (
     *("train_loss", "val_loss", "learning_rate", "grad_norm", "param_norm"),
     *("train_accuracy", "val_accuracy", "loss_scale", "epoch"),
 )
+
+_COPIES = 8  # most writers of one log whose rows are taken for copies
 
 
 def build_cases(
@@ -67,14 +70,31 @@ def _judged_names(roles: RoleMap) -> list[str]:
 
 
 def _surviving(curve: Curve) -> Curve:
-    """The curve without the points that a later segment logged again."""
+    """The curve in the order of its steps, without points that a later segment logged again or that repeat."""
     pieces = curve_pieces(curve)
     if len(pieces) == 1 and pieces[0][1] == 0:
-        return curve
-    out = pieces[0][0]
+        return _in_order(curve)
+    out = _in_order(pieces[0][0])
     for piece, _ in pieces[1:]:
-        out = out.joined(piece)
+        out = out.joined(_in_order(piece))
     return out
+
+
+def _in_order(curve: Curve) -> Curve:
+    """Rows that several writers mixed up, in the order of their steps; the same row written again is left out."""
+    gaps = np.diff(curve.steps)
+    if len(gaps) == 0 or (gaps > 0).all():
+        return curve
+    if (gaps[:-1] < 0).any():  # a last row alone that goes back is a summary
+        curve = curve.take(np.argsort(curve.steps, kind="stable"))
+    same = (np.diff(curve.steps) == 0) & _equal(curve.values[1:], curve.values[:-1])
+    if not same.any() or same.mean() > _COPIES / (_COPIES + 1):  # many rows of one step: a flat loss, per epoch
+        return curve
+    return curve.take(np.concatenate(([True], ~same)))
+
+
+def _equal(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.bool_]:
+    return np.asarray((a == b) | (np.isnan(a) & np.isnan(b)))
 
 
 def _cut(curves: Mapping[str, Curve], segments: Sequence[Segment], index: int) -> dict[str, Curve]:

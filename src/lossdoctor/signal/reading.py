@@ -100,6 +100,9 @@ class Reading:
             return 1.0
         rest = self.y - running_mean(self.y, max(2, k // 10))
         rest = rest[k // 5 :]
+        largest = float(np.max(np.abs(rest)))
+        if 0 < largest < np.inf:
+            rest = rest / largest  # squares of very large or small losses leave the range of doubles
         scale = float(np.dot(rest, rest))
         rho = float(np.dot(rest[1:], rest[:-1])) / scale if scale > 0 else 0.0
         rho = min(max(rho, 0.0), 0.8)

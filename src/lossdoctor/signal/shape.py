@@ -128,8 +128,9 @@ def clear_rise(reading: Reading) -> Turn | None:
     """The rise after the lowest value of a curve of few values, where it is clear without knowing the noise; else None.
 
     With a handful of evaluations no noise can be estimated. What can be seen: every value after the lowest stands above
-    it, most of the rise is still there at the end, and the rise is larger than any setback before the lowest value (or,
-    where the lowest is the first or the second, several times what the values after it scatter about their trend).
+    it, most of the largest rise is still there at the end, and the rise is larger than any setback before the lowest
+    value (or, where the lowest is the first or the second, several times what the values after it scatter about their
+    trend).
     """
     k, y = len(reading), reading.y
     if not 5 <= k < FEW:
@@ -139,7 +140,7 @@ def clear_rise(reading: Reading) -> Turn | None:
     if len(after) < 2:
         return None
     best = float(y[low])
-    end = median(after[-2:]) if len(after) > 3 else float(after[-1])
+    end = median(after[-3:]) if len(after) > 5 else median(after[-2:]) if len(after) > 3 else float(after[-1])
     rise, stands = end - best, float(after.min()) - best
     # One wild evaluation is no setback, unless little has been seen since.
     calm = rolling_median(before, 3) if len(before) >= 5 and len(after) >= 4 else before
@@ -151,8 +152,8 @@ def clear_rise(reading: Reading) -> Turn | None:
         setback = max(setback, 2.0 * scatter) if len(after) > 2 else rise
     trend = kendall_z(y[low:])
     going_on = bool(np.all(np.diff(y[low:]) > 0)) or (len(after) > 3 and (trend > 1.9 or stands > 0.6 * rise))
-    late_peak = float(after[len(after) // 2 :].max()) - best
-    if stands <= 0 or rise < 1.5 * setback or not going_on or rise < 0.6 * late_peak:
+    late_peak, peak = float(after[len(after) // 2 :].max()) - best, float(after.max()) - best
+    if stands <= 0 or rise < 1.5 * setback or not going_on or rise < 0.6 * peak:
         return None
     drop = float(y[0]) - best
     step = int(reading.steps[low])
@@ -167,7 +168,7 @@ def clear_rise(reading: Reading) -> Turn | None:
         z=rise / setback if setback > 0 else float("inf"),
         trend_z=trend,
         kept=min(rise / late_peak, 1.0),
-        kept_of_all=min(rise / (float(after.max()) - best), 1.0),
+        kept_of_all=min(rise / peak, 1.0),
         recovered=_recovered(y[low:], best),
         late_z=kendall_z(after[len(after) // 2 :]),
         after=len(after) / k,

@@ -12,6 +12,7 @@ from lossdoctor.core.names import parse
 from lossdoctor.core.numbers import percent, short, sureness
 from lossdoctor.core.options import Option
 from lossdoctor.rules.base import Case, Rule
+from lossdoctor.rules.continued import begins_late
 from lossdoctor.rules.generalization.paired import Paired, pair
 from lossdoctor.signal.arrays import median
 from lossdoctor.signal.reading import Reading
@@ -78,7 +79,7 @@ class GeneralizationGap(Rule):
         train, above = p.train, p.above
         drop, start, end = p.drop, train.start.value, train.end.value
         clear = fall(train)
-        if drop <= 0 or len(above) < 6 or clear is None or clear.z < 4:
+        if drop <= 0 or len(above) < 6 or clear is None or clear.z < 4 or begins_late(train):
             return None
         if train.positive and end > 0.6 * start:
             return None  # little was learned: any gap is large beside it
@@ -139,7 +140,7 @@ class GeneralizationGap(Rule):
             evidence: dict[str, object] = {"train_accuracy": high, "val_accuracy": low}
             confidence = sureness(high - low, case.option(self, "accuracy"), 1.0)
         else:
-            if p is None or not (p.train.positive and p.val.positive):
+            if p is None or not (p.train.positive and p.val.positive) or begins_late(p.train):
                 return None
             base = max(p.train.start.value, p.val.start.value)
             end, level = p.train.end.value, p.val.end.value

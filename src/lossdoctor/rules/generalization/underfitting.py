@@ -10,6 +10,7 @@ from lossdoctor.core.finding import Abstention, Action, Cause, Finding
 from lossdoctor.core.numbers import percent, short
 from lossdoctor.core.options import Option
 from lossdoctor.rules.base import Case, Rule
+from lossdoctor.rules.continued import begins_late
 from lossdoctor.signal.reading import Reading
 from lossdoctor.signal.shape import fall, straightness
 
@@ -56,6 +57,9 @@ class Underfitting(Rule):
             yield self.abstain()
             return
         if not (train.positive and val.positive):
+            return
+        if begins_late(train):
+            yield self.abstain("a log from the first steps on: how far both losses fell is not known")
             return
         lost = [1 - r.end.value / r.start.value for r in (train, val)]
         gap = abs(val.end.value - train.end.value) / abs(train.end.value)

@@ -10,7 +10,7 @@ from lossdoctor.core.finding import Abstention, Action, Cause, Finding
 from lossdoctor.core.numbers import in_noise, percent, short
 from lossdoctor.core.options import Option
 from lossdoctor.rules.base import Case, Rule
-from lossdoctor.rules.continued import is_continued
+from lossdoctor.rules.continued import begins_late, is_continued
 from lossdoctor.rules.known import far_above_expected
 from lossdoctor.signal.reading import Reading
 from lossdoctor.signal.shape import Fall, fall
@@ -28,9 +28,10 @@ class FlatLine(Rule):
 
     ## When it is wrong
     A run continued from a trained checkpoint starts low and stays level. It is left alone when the log shows so: its
-    steps start late, or the accuracy is high from the start. A trained model's batches also differ far more from
-    one another, against their mean, than those of a model that guesses: a flat loss with strong noise is only told
-    as information.
+    steps start late, the accuracy is high from the start, or the loss less than half of what guessing gives. A
+    trained model's batches also differ far more from one another, against their mean, than those of a model that
+    guesses: a flat loss with strong noise is only told as information, and so is that of a log whose first rows are
+    missing.
 
     ## What to try
     Look at the gradient norm: zero means detached or frozen parameters or a missing optimizer step. Then overfit
@@ -85,7 +86,8 @@ class FlatLine(Rule):
         """Whether the loss fell by next to nothing of its size, and not steadily."""
         least, start = case.option(self, "least_fall"), reading.start.value
         gained = start - reading.best.value
-        learning = whole.z > 3 and whole.trend_z < -4 and len(reading) >= 20 and whole.relative > 0.005
+        steady = -4.0 if len(reading) >= 20 else -2.5  # fewer points cannot show a trend more clearly
+        learning = whole.z > 3 and whole.trend_z < steady and len(reading) >= 8 and whole.relative > 0.005
         return -0.05 < whole.relative < least and gained < 3 * least * start and not learning
 
     def _within_noise(self, case: Case, reading: Reading, whole: Fall) -> bool:
@@ -129,13 +131,14 @@ class FlatLine(Rule):
         norms = case.reading("grad_norm")
         dead = norms is not None and len(norms) >= 3 and float(norms.summary.max_value) == 0.0
         noisy = reading.positive and reading.raw_sigma > case.option(self, "noisy") * abs(reading.end.value)
+        late = begins_late(reading)
         confidence = 0.9 if abs(whole.z) < 2 and len(reading) >= 30 else 0.75
         return self.finding(
             case,
             metric=metric,
-            severity="info" if noisy and not dead else self.severity,
+            severity="info" if (noisy or late) and not dead else self.severity,
             summary=summary,
-            confidence=0.97 if dead else 0.5 if noisy else confidence,
+            confidence=0.97 if dead else 0.5 if noisy or late else confidence,
             onset_step=int(reading.steps[0]),
             evidence={
                 "start": reading.start.value,

@@ -8,6 +8,7 @@ from lossdoctor.core.finding import Abstention, Action, Cause, Finding
 from lossdoctor.core.numbers import percent, short
 from lossdoctor.core.options import Option
 from lossdoctor.rules.base import Case, Rule
+from lossdoctor.rules.continued import begins_late
 from lossdoctor.signal.reading import Reading
 from lossdoctor.signal.shape import Fall, fall, straightness
 
@@ -24,7 +25,8 @@ class SlowDescent(Rule):
     the budget: a higher learning rate gets the same place in a fraction of the time.
 
     ## When it is wrong
-    A very short log of a long run: every curve is straight when you look close enough.
+    A very short log of a long run: every curve is straight when you look close enough. Where the first rows are
+    missing, nobody knows how far the loss had fallen, and it is only told as information.
 
     ## What to try
     Run a learning-rate range test, or triple the rate; scale the inputs; check the ratio of update to weight
@@ -65,6 +67,7 @@ class SlowDescent(Rule):
         done = val is not None and straightness(val) < 0.3  # validation has levelled off: there is little to gain
         costly = (
             not done
+            and not begins_late(reading)  # how far it fell before is not in the log
             and reading.positive
             and lost < case.option(self, "far")
             and reading.n >= case.option(self, "points")

@@ -9,6 +9,7 @@ from lossdoctor.core.finding import Abstention, Action, Cause, Finding
 from lossdoctor.core.numbers import percent, short
 from lossdoctor.core.options import Option
 from lossdoctor.rules.base import Case, Rule
+from lossdoctor.rules.continued import begins_late
 from lossdoctor.signal.reading import Reading
 from lossdoctor.signal.shape import fall, straightness
 
@@ -60,7 +61,8 @@ class StoppedTooEarly(Rule):
             return
         line = straightness(decisive)
         lost = decisive.drop / abs(decisive.start.value) if decisive.positive and decisive.start.value else 0.0
-        warn = line >= case.option(self, "steep") and lost >= 0.35 and decisive.n >= case.option(self, "points")
+        far = lost >= 0.35 and not begins_late(decisive)  # a straight line that had been steep before is no sign
+        warn = far and line >= case.option(self, "steep") and decisive.n >= case.option(self, "points")
         yield self._describe(case, metric, decisive, late.relative if decisive.positive else float("nan"), line, warn)
 
     def _describe(self, case: Case, metric: str, reading: Reading, gain: float, line: float, warn: bool) -> Finding:

@@ -8,6 +8,7 @@ from lossdoctor.core.finding import Abstention, Action, Cause, Finding
 from lossdoctor.core.numbers import percent, short, sureness
 from lossdoctor.core.options import Option
 from lossdoctor.rules.base import Case, Rule
+from lossdoctor.rules.continued import begins_late
 from lossdoctor.rules.stability.evidence import weighed
 from lossdoctor.signal.reading import Reading
 from lossdoctor.signal.swings import Swings, swings
@@ -89,9 +90,11 @@ class Oscillation(Rule):
             f"and does not settle: the last third swings {short(s.decay)} times as much as the first"
         )
         steps = reading.steps
+        unknown = not reading.positive and begins_late(reading)  # beside what it fell before, swings may be small
         return self.finding(
             case,
             metric=metric,
+            severity="info" if unknown else self.severity,
             summary=summary,
             confidence=sureness(
                 max(s.share, s.late_share if s.late_share < 1e6 else 0.0), case.option(self, "share"), 0.3

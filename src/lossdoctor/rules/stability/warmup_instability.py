@@ -11,6 +11,7 @@ from lossdoctor.core.finding import Abstention, Action, Cause, Finding
 from lossdoctor.core.numbers import percent, short, sureness
 from lossdoctor.core.options import Option
 from lossdoctor.rules.base import Case, Rule
+from lossdoctor.rules.continued import begins_late
 from lossdoctor.rules.stability.evidence import warmed_up
 from lossdoctor.signal.arrays import median
 from lossdoctor.signal.reading import Reading, bin_noise
@@ -58,9 +59,9 @@ class WarmupInstability(Rule):
         if primary is None or rate is None or len(primary[1]) < 8:
             yield self.abstain()
             return
-        if case.index > 0:
-            return  # after a resume the loss does not start anew
         metric, loss = primary
+        if case.index > 0 or begins_late(loss):
+            return  # after a resume the loss does not start anew, and a log that begins late shows no warmup
         if warmed_up(case) is False:
             early = self._early(case, loss)
             if early is not None:
