@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import which
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -131,7 +131,7 @@ class _Stage:
             now.set_xlim(was.get_xlim())
             now.set_ylim(was.get_ylim())
             log_ticks(now, panel)
-        self._canvas: Any = empty.canvas  # Agg's, as new_figure() makes it
+        self._canvas = cast(Any, empty.canvas)  # of Agg, as new_figure() makes it
         self._canvas.draw()
         empty.set_layout_engine("none")
         self._moving = _moving(empty, whole, scene, look)

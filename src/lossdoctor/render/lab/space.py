@@ -47,7 +47,7 @@ def draw_space(axes: Any, panel: Panel, look: Style, numbers: Mapping[str, int])
         px, py = line.x[inside], line.y[inside]
         if not len(px):
             continue
-        pz = at(field, z, px, py) + lift
+        pz = height_at(field, z, px, py) + lift
         label = literal(visible(line.label, 60)) or "_"
         axes.plot(px, py, pz, color=look.ground, linewidth=3.0, alpha=0.8, zorder=4)
         axes.plot(px, py, pz, color=pen.color, linewidth=1.6, linestyle=pen.dash, label=label, zorder=5)
@@ -56,7 +56,7 @@ def draw_space(axes: Any, panel: Panel, look: Style, numbers: Mapping[str, int])
     for points, marker in ((field.minima, "*"), (field.saddles, "X"), (field.maxima, "^")):
         fine = points[_inside(field, points[:, 0], points[:, 1])] if len(points) else points
         if len(fine):
-            pz = at(field, z, fine[:, 0], fine[:, 1]) + lift
+            pz = height_at(field, z, fine[:, 0], fine[:, 1]) + lift
             axes.plot(
                 *(fine[:, 0], fine[:, 1], pz, marker),
                 color=look.ink,
@@ -68,7 +68,7 @@ def draw_space(axes: Any, panel: Panel, look: Style, numbers: Mapping[str, int])
     _dress(axes, panel, look, ticks)
 
 
-def at(field: Field, z: Array, x: Array, y: Array) -> Array:
+def height_at(field: Field, z: Array, x: Array, y: Array) -> Array:
     """The height at points of the plane, by linear interpolation; float64[n]."""
     i = np.clip(np.searchsorted(field.x, x) - 1, 0, len(field.x) - 2)
     j = np.clip(np.searchsorted(field.y, y) - 1, 0, len(field.y) - 2)
