@@ -9,6 +9,8 @@ from lossdoctor.lab.experiments.base import LR, SEED, STEPS, Option, Spec, every
 
 # One file each, in the order in which they read as a course.
 NAMES: tuple[str, ...] = (
+    "loss_functions",
+    "outlier",
     "blind_hiker",
     "step_table",
     "learning_rates",

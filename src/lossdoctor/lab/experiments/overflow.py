@@ -34,7 +34,7 @@ def overflow(*, lr: float = 1.5, steps: int = 600, start: float = 0.0) -> Experi
         largest = float(torch.finfo(kind).max)
         predicted = math.inf
         if growth > 1 and start != 3:
-            predicted = math.ceil(math.log(math.sqrt(largest) / abs(start - 3)) / math.log(growth))
+            predicted = float(math.ceil(math.log(math.sqrt(largest) / abs(start - 3)) / math.log(growth)))
         inf, nan = (_first(np.isinf(losses)), _first(np.isnan(losses)))
         rows.append((name, largest, predicted, inf, nan))
         numbers[f"first Inf, {name}"] = math.inf if inf is None else float(inf)

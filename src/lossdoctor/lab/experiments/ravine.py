@@ -21,7 +21,7 @@ ADAM_STEPS = 400
     "½(x² + κy²): plain descent needs steps in proportion to κ, the best momentum to √κ.",
     Option("conditions", "condition numbers κ", low=1, high=1e5, above=True),
     Option("adam_lr", "learning rate of Adam", low=0, above=True),
-    Option("patience", "how many times the steps by the factor a run may take", low=1, high=100),
+    Option("patience", "how many times the steps by its factor the heavy ball may take", low=1, high=100),
 )
 def ravine(
     *, conditions: tuple[float, ...] = (10.0, 100.0, 1000.0), adam_lr: float = 0.3, patience: float = 2.5
@@ -39,7 +39,9 @@ def ravine(
         }
         for label, (name, lr, options, factor) in plans.items():
             law = math.log(TARGET) / (2 * math.log(factor)) if factor > 0 else math.nan
-            steps = ADAM_STEPS if name == "adam" else math.ceil(patience * law) + 20
+            # Plain descent keeps to its factor; the heavy ball only in the long run.
+            patient = patience if name == "momentum" else 1.1
+            steps = ADAM_STEPS if name == "adam" else math.ceil(patient * law) + 20
             run = lab.descend(
                 "ravine", name, lr=lr, starts=[[10.0, 1.0]], steps=steps, surface_options={"condition": k}, **options
             )
