@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from lossdoctor import __version__
-from lossdoctor.cli import compare, diagnose, explain, export, formats, plot, rules
+from lossdoctor.cli import compare, diagnose, explain, export, formats, lab, plot, rules
 from lossdoctor.cli.io import fail
 from lossdoctor.core.errors import LossdoctorError
 
@@ -73,6 +73,7 @@ for command in (
     formats.formats,
 ):
     app.command(no_args_is_help=command in (diagnose.diagnose, compare.compare))(command)
+app.add_typer(lab.app)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

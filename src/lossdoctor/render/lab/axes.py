@@ -168,7 +168,7 @@ def _draw_marks(axes: Axes, panel: Panel, look: Style) -> None:
             style: dict[str, Any] = {"color": look.ink, "linewidth": 0.9, "linestyle": dashes[straight % 3]}
             at = mark.x if mark.x is not None else mark.y
             draw = axes.axvline if mark.x is not None else axes.axhline
-            draw(float(at or 0.0), label=text, zorder=2, **style)
+            draw(float(at or 0.0), label=text or "_", zorder=2, **style)
             straight += 1
             continue
         axes.plot([mark.x], [mark.y], "*", color=look.ink, markersize=7, markeredgecolor=look.ground, zorder=8)

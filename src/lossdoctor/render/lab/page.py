@@ -98,6 +98,7 @@ def _player(scene: Scene) -> str:
         if ground is not None and ground.field is not None
         else ""
     )
+    curve = '<div id="loss" role="img" aria-label="Loss over the steps"></div>'
     over = '<div id="map" role="img" aria-label="Paths over the surface"></div>' if ground is not None else ""
     speeds = "".join(
         f'<option value="{v}"{" selected" if v == 1 else ""}>× {label}</option>'
@@ -109,7 +110,7 @@ def _player(scene: Scene) -> str:
 <input type="range" id="slider" min="0" max="{last}" step="1" value="{last}" aria-label="Step of the film">
 <output id="step" for="slider"></output>
 <label>speed <select id="speed">{speeds}</select></label>{space}</div>
-<div class="stage{"" if over else " alone"}">{over}<div id="loss" role="img" aria-label="Loss over the steps"></div></div>
+<div class="stage{"" if over else " alone"}">{over}{curve}</div>
 {note}</section>"""
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from lossdoctor.core.errors import UsageError
 from lossdoctor.core.history import TrainingHistory
-from lossdoctor.lab.result import Array, Field, Line, Panel
+from lossdoctor.lab.result import Array, Experiment, Line, Panel
 from lossdoctor.render.words import fitted
 
 if TYPE_CHECKING:
@@ -89,8 +89,8 @@ def descent_scene(descents: Mapping[str, Descent], title: str = "", most: int = 
         raise UsageError("there is no descent to show")
     first = next(iter(descents.values()))
     surface = first.surface
-    if others := {d.surface.name for d in descents.values()} - {surface.name}:
-        raise UsageError(f"a scene has one surface, got {surface.name} and {', '.join(sorted(others))}")
+    if others := {d.surface.formula for d in descents.values()} - {surface.formula}:
+        raise UsageError(f"a scene has one surface, got {surface.formula} and {', '.join(sorted(others))}")
     all_starts = [(label, d, i) for label, d in descents.items() for i in range(d.n)]
     chosen = np.unique(np.linspace(0, len(all_starts) - 1, min(most, len(all_starts))).round().astype(int))
     tracks = tuple(_track(all_starts[i], len(descents) > 1) for i in chosen)
@@ -103,6 +103,16 @@ def descent_scene(descents: Mapping[str, Descent], title: str = "", most: int = 
         wide([t.loss for t in tracks]),
         note,
     )
+
+
+def scene_of(experiment: Experiment) -> Scene | None:
+    """What an experiment's film shows: its descents on the surface that most of them are on, else its runs' losses."""
+    by_surface: dict[str, dict[str, Descent]] = {}
+    for label, descent in experiment.descents.items():
+        by_surface.setdefault(descent.surface.formula, {})[label] = descent
+    if by_surface:
+        return descent_scene(max(by_surface.values(), key=len), experiment.title)
+    return run_scene(experiment.runs, experiment.title) if experiment.runs else None
 
 
 def run_scene(runs: Mapping[str, TrainingHistory], title: str = "") -> Scene:
@@ -171,8 +181,3 @@ def _cut(tracks: tuple[Track, ...]) -> tuple[Track, ...]:
             loss = np.maximum(loss, _FLOOR) if log else loss
         out.append(Track(t.label, t.x, t.y, t.steps, loss))
     return tuple(out)
-
-
-def field_of(panel: Panel | None) -> Field | None:
-    """The field of a ground that has one."""
-    return None if panel is None else panel.field

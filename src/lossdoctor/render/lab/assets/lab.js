@@ -58,13 +58,13 @@
   function markTraces(panel) {
     const dashes = ["dash", "dot", "dashdot"];
     return panel.marks.map((mark, i) => {
-      const name = literal(mark.text), line = { color: css("--ld-ink"), width: 1.2, dash: dashes[i % 3] }, hovertemplate = name + "<extra></extra>";
+      const showlegend = mark.text !== "", name = literal(mark.text) || " ", line = { color: css("--ld-ink"), width: 1.2, dash: dashes[i % 3] }, hovertemplate = name + "<extra></extra>";
       if (mark.x !== null && mark.y !== null) {
         return { x: [mark.x], y: [mark.y], mode: "markers", name, hovertemplate, marker: { symbol: "star", size: 12, color: css("--ld-ink"), line: { color: css("--ld-ground"), width: 1 } } };
       }
       return mark.x !== null
-        ? { x: [mark.x, mark.x], y: [0, 1], yaxis: "y2", mode: "lines", name, line, hovertemplate }
-        : { x: [0, 1], y: [mark.y, mark.y], xaxis: "x2", mode: "lines", name, line, hovertemplate };
+        ? { x: [mark.x, mark.x], y: [0, 1], yaxis: "y2", mode: "lines", name, line, hovertemplate, showlegend }
+        : { x: [0, 1], y: [mark.y, mark.y], xaxis: "x2", mode: "lines", name, line, hovertemplate, showlegend };
     });
   }
 
