@@ -88,7 +88,7 @@ class Capture:
         if is_lazy(tensor):
             raise UsageError("a lazy module has no parameters yet: run one batch through the model first")
         alias = tensor.detach()  # holds the storage, in case the body sets .data (model.half(), model.to(device))
-        content = None if tensor.is_meta else _dense_view(alias).clone()
+        content = None if tensor.is_meta else alias.clone()
         requires_grad, leaf = tensor.requires_grad, tensor.is_leaf
         gradient = tensor.grad if leaf else None
 
@@ -96,8 +96,10 @@ class Capture:
             if type(tensor) in (Tensor, nn.Parameter, nn.Buffer) and not _same_memory(tensor, alias):
                 tensor.data = alias
             if content is not None:
+                # Through .data, graphs made before the body stay valid; of a sparse tensor it would be a copy.
+                target = tensor.data if tensor.layout is torch.strided else tensor
                 with _writable(tensor):
-                    _dense_view(tensor.data).copy_(content)  # .data: graphs made before the body stay valid
+                    copy_into(target, content)
             if leaf and tensor.is_leaf:
                 if tensor.requires_grad != requires_grad:
                     tensor.requires_grad_(requires_grad)
@@ -173,11 +175,12 @@ class Capture:
                 self._sampling(value)
 
 
-def _dense_view(tensor: Tensor) -> Tensor:
-    """The part of an expanded tensor that has memory of its own, which can be written to."""
-    if tensor.layout is not torch.strided or 0 not in tensor.stride():
-        return tensor
-    return tensor[tuple(slice(0, 1) if stride == 0 else slice(None) for stride in tensor.stride())]
+def copy_into(target: Tensor, content: Tensor) -> None:
+    """Overwrite the target; of an expanded one only the part that has memory of its own, as torch demands."""
+    if target.layout is torch.strided and 0 in target.stride():
+        own = tuple(slice(0, 1) if stride == 0 else slice(None) for stride in target.stride())
+        target, content = target[own], content[own]
+    target.copy_(content)
 
 
 def _same_memory(a: Tensor, b: Tensor) -> bool:

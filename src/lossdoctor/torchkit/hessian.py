@@ -7,6 +7,7 @@ What is built on products (largest eigenvalue, trace) is in :mod:`lossdoctor.tor
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import NoReturn
@@ -29,7 +30,7 @@ def twice_differentiable() -> Iterator[None]:
         stack.enter_context(sdpa_kernel(SDPBackend.MATH))
         stack.enter_context(torch.backends.cudnn.flags(enabled=False, allow_tf32=torch.backends.cudnn.allow_tf32))
         stance = getattr(torch.compiler, "set_stance", None)  # from torch 2.6
-        if stance is not None:
+        if stance is not None and "torch._dynamo" in sys.modules:  # else nothing is compiled, and the import is slow
             stack.enter_context(stance("force_eager"))
         stack.enter_context(torch.enable_grad())
         yield

@@ -230,8 +230,13 @@ def _norms(tensors: list[Tensor], build: Any) -> Pending[Any]:
 
 
 def _careful(tensor: Tensor) -> Tensor:
-    """The norm in float64, where the squares of large float32 values do not overflow."""
-    return torch.linalg.vector_norm(tensor.reshape(-1), dtype=torch.float64)
+    """The norm in float64 by way of the largest value, where squares overflow."""
+    wide = tensor.reshape(-1).double()
+    largest = wide.abs().max() if wide.numel() else torch.zeros((), dtype=torch.float64)
+    if not bool(torch.isfinite(largest)) or largest == 0:
+        return largest
+    scaled: Tensor = torch.linalg.vector_norm(wide / largest)
+    return largest * scaled
 
 
 def _local(tensor: Tensor) -> Tensor:

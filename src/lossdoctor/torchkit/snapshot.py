@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lossdoctor.core.errors import UsageError
+from lossdoctor.torchkit.capture import copy_into
 from lossdoctor.torchkit.objective import unwrapped
 from lossdoctor.torchkit.rng import RandomState
 from lossdoctor.torchkit.state import uninterrupted
@@ -116,7 +117,7 @@ class Snapshot:
             _match_groups(self.parts["optimizer"], optimizer)
         with uninterrupted():
             for name, tensor in here.items():
-                tensor.data.copy_(self.tensors[name])
+                copy_into(tensor.data, self.tensors[name])
             for name, parameter in plain.named_parameters():
                 parameter.requires_grad_(self.trainable.get(name, parameter.requires_grad))
                 parameter.grad = None
@@ -181,7 +182,7 @@ def _tensors(model: nn.Module) -> dict[str, Tensor]:
 def _copied(value: Any, device: torch.device | str | None) -> Any:
     """Tensors cloned, containers rebuilt, so that nothing is shared with the live objects."""
     if isinstance(value, Tensor):
-        copy = value.detach().clone(memory_format=torch.preserve_format)
+        copy = value.detach().clone()
         return copy if device is None else copy.to(device)
     if isinstance(value, Counter):
         return Counter(value)
@@ -251,7 +252,7 @@ def _put(old: Any, new: Any, device: torch.device | None = None) -> Any:
             return type(new)(_put(None, v, device) for v in new)
         return {k: _put(None, v, device) for k, v in new.items()} if isinstance(new, dict) else new
     if isinstance(old, Tensor) and (old.shape, old.dtype) == (new.shape, new.dtype):
-        old.data.copy_(new)
+        copy_into(old.data, new)
         return old
     on_host = new.dim() == 0 and new.device.type == "cpu"  # Adam's step counter lives on the host
     return new.clone() if device is None or on_host else new.to(device, copy=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -17,10 +17,8 @@ from lossdoctor.torchkit.hessian import Hessian, Progress
 
 Floats = NDArray[np.float64]
 
-# Krylov vectors between two restarts of ARPACK. Few for the upper end, so that convergence is looked at early (it is
-# not before); more for the lower end, where the eigenvalues of a net lie close together and restarts forget much.
-BASIS = {"largest": 6, "smallest": 24}
-DENSE = 12  # up to this many parameters the whole matrix costs no more than the iteration
+BASIS = 6  # products before convergence is looked at
+DENSE = 64  # up to so many parameters the whole matrix is as cheap, and exact
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,9 +29,9 @@ class Eigenvalue:
         value: the Rayleigh quotient of ``vector``.
         vector: unit vector, float64, shape (n,), on the CPU.
         residual: |H v - value v|. Some eigenvalue of H lies within this of ``value``, always.
-        error: the estimate residual² / gap (Kato and Temple), with the gap to the next value of the same subspace; at
-            most ``residual``. The error of ``value`` as the *extreme* eigenvalue, if the start vector has any part
-            of the extreme eigenvector, which a random one has.
+        error: the estimate residual² / gap (Kato and Temple), with the least gap to the next value that the products
+            allow; at most ``residual``. That nothing lies beyond no iteration can know: on nets of about a hundred
+            parameters one start in a hundred was nearly blind to the extreme eigenvector and found the next one.
         products: Hessian-vector products used.
         converged: whether ``error`` is within the tolerance asked for.
     """
@@ -79,7 +77,7 @@ def extreme_eigenvalue(
         seed: of the random vector; torch's and NumPy's global generators are not used.
         progress: called with (products, max_products) after each.
 
-    Memory: two vectors of float32 or float64 per product, and 6 (largest) or 24 (smallest) float64 vectors of ARPACK.
+    Memory: two vectors per product in the parameters' dtype, and up to 24 float64 vectors of ARPACK.
 
     Raises:
         UsageError: an option out of its range, or a product that is not finite.
@@ -93,25 +91,18 @@ def extreme_eigenvalue(
         raise UsageError(f"which is 'largest' or 'smallest', not {which!r}")
     if not 0 < tolerance < 1 or max_products < 1:
         raise UsageError(f"needs 0 < tolerance < 1 and max_products >= 1, got {tolerance} and {max_products}")
-    seen = _Products(hessian, max_products, progress)
-    if hessian.size <= DENSE:
-        seen.max_products = hessian.size
-        for column in np.eye(hessian.size):
-            seen.apply(column)
-        return seen.best(which, tolerance)
+    if hessian.size <= min(DENSE, max_products):
+        seen = _Products(hessian, which, 0.0, hessian.size, progress)
+        with suppress(_Done):
+            for column in np.eye(hessian.size):
+                seen.apply(column)
+        return seen.best()
+    seen = _Products(hessian, which, tolerance, max_products, progress)
     random = np.random.default_rng(seed)
-    start = _unit(random.standard_normal(hessian.size))
-    start = start + _unit(hessian.gradient.double().cpu().numpy())
-    arpack_tolerance = 10 * tolerance
-    found = None
-    try:
-        while found is None or not (found.converged or found.products >= max_products):
-            start = _lanczos(seen, start, which, arpack_tolerance)
-            arpack_tolerance /= 10
-            found = seen.best(which, tolerance)
-    except _Spent:
-        found = seen.best(which, tolerance)
-    return found
+    start = _unit(random.standard_normal(hessian.size)) + _unit(hessian.gradient.double().cpu().numpy())
+    with suppress(_Done):
+        _lanczos(seen, start)
+    return seen.best()
 
 
 def trace(hessian: Hessian, probes: int = 16, *, seed: int = 0, progress: Progress | None = None) -> Estimate:
@@ -149,79 +140,94 @@ def trace(hessian: Hessian, probes: int = 16, *, seed: int = 0, progress: Progre
     return Estimate(float(seen.mean()), error, probes)
 
 
-class _Spent(Exception):
-    """The products allowed are used up: leaves ARPACK from within its operator."""
+class _Done(Exception):
+    """Converged, or the products allowed are used up: leaves ARPACK from within its operator."""
 
 
 class _Products:
     """Every vector asked for and its product, so that the best pair in their span is known at any time."""
 
-    def __init__(self, hessian: Hessian, max_products: int, progress: Progress | None) -> None:
-        self.hessian, self.max_products, self.progress = hessian, max_products, progress
+    def __init__(
+        self, hessian: Hessian, which: str, tolerance: float, max_products: int, progress: Progress | None
+    ) -> None:
+        self.hessian, self.which, self.tolerance = hessian, which, tolerance
+        self.max_products, self.progress = max_products, progress
         self.inputs: list[NDArray[Any]] = []
         self.outputs: list[NDArray[Any]] = []
+        self.gram = np.empty((max_products, max_products))  # scalar products of inputs with inputs
+        self.cross = np.empty((max_products, max_products))  # and of inputs with outputs
 
     def apply(self, vector: Floats) -> Floats:
-        if len(self.inputs) >= self.max_products:
-            raise _Spent
-        given = torch.from_numpy(vector.reshape(-1)).to(self.hessian.dtype)
+        # A copy, because ARPACK writes the next vector into the same memory.
+        given = torch.from_numpy(vector.reshape(-1)).to(self.hessian.dtype, copy=True)
         product = self.hessian.product(given).cpu()
         if not torch.isfinite(product).all():
             raise UsageError("a Hessian-vector product is not finite at these parameters")
-        self.inputs.append(given.numpy())
-        self.outputs.append(product.numpy())
+        self._keep(given.numpy(), product.numpy())
+        count = len(self.inputs)
         if self.progress is not None:
-            self.progress(len(self.inputs), self.max_products)
+            self.progress(count, self.max_products)
+        # Before a whole basis is there, a Ritz value may rest at a lower eigenvalue for a while.
+        if count >= self.max_products or (count >= BASIS and self.best().converged):
+            raise _Done
         return product.numpy().astype(np.float64)
 
-    def best(self, which: str, tolerance: float) -> Eigenvalue:
+    def _keep(self, given: NDArray[Any], product: NDArray[Any]) -> None:
+        k = len(self.inputs)
+        self.inputs.append(given)
+        self.outputs.append(product)
+        wide, wide_product = given.astype(np.float64), product.astype(np.float64)
+        for i in range(k + 1):
+            self.gram[i, k] = self.gram[k, i] = wide @ self.inputs[i]
+            self.cross[i, k] = wide_product @ self.inputs[i]
+            self.cross[k, i] = wide @ self.outputs[i]
+
+    def best(self) -> Eigenvalue:
         """Rayleigh and Ritz over all products: the extreme pair of H within the span of the inputs."""
-        gram = _inner(self.inputs, self.inputs)
-        squares, axes = np.linalg.eigh(gram)
+        k = len(self.inputs)
+        squares, axes = np.linalg.eigh(self.gram[:k, :k])
         kept = squares > squares[-1] * 1e-9  # restarts ask for vectors that are nearly in the span already
         basis = axes[:, kept] / np.sqrt(squares[kept])
-        small = basis.T @ _inner(self.inputs, self.outputs) @ basis
+        small = basis.T @ self.cross[:k, :k] @ basis
         values, vectors = np.linalg.eigh((small + small.T) / 2)
-        order = values.argsort()[:: -1 if which == "largest" else 1]
-        value = float(values[order[0]])
-        weights = basis @ vectors[:, order[0]]
-        vector = _combined(self.inputs, weights)
-        length = float(np.linalg.norm(vector))
-        residual = float(np.linalg.norm(_combined(self.outputs, weights) - value * vector)) / length
-        gap = abs(value - float(values[order[1]])) if len(values) > 1 else 0.0
-        error = min(residual, residual**2 / gap) if gap else residual
-        whole = int(kept.sum()) == self.hessian.size
+        order = values.argsort()[:: -1 if self.which == "largest" else 1]
+        value, vector, residual = self._pair(values[order[0]], basis @ vectors[:, order[0]])
+        error = residual
+        if len(values) > 1:
+            second, _, off = self._pair(values[order[1]], basis @ vectors[:, order[1]])
+            gap = abs(value - second) - off  # the next eigenvalue may be as much nearer as its own residual
+            error = min(residual, residual**2 / gap) if gap > 0 else residual
         # What rounding leaves of a zero Hessian must count as converged.
         noise = float(np.finfo(self.inputs[0].dtype).eps) * max(float(np.abs(v).max()) for v in self.outputs)
         return Eigenvalue(
             value=value,
-            vector=torch.from_numpy(vector / length),
+            vector=torch.from_numpy(vector),
             residual=residual,
             error=error,
-            products=len(self.inputs),
-            converged=whole or error <= max(tolerance * abs(value), noise),
+            products=k,
+            converged=int(kept.sum()) == self.hessian.size or error <= max(self.tolerance * abs(value), noise),
         )
 
+    def _pair(self, value: float, weights: Floats) -> tuple[float, Floats, float]:
+        """A Ritz value, its unit vector and the norm of its residual."""
+        vector = _combined(self.inputs, weights)
+        length = float(np.linalg.norm(vector))
+        residual = float(np.linalg.norm(_combined(self.outputs, weights) - value * vector))
+        return float(value), vector / length, residual / length
 
-def _lanczos(seen: _Products, start: Floats, which: str, tolerance: float) -> Floats:
-    """One run of ARPACK; the eigenvector it ends with. Its products are in ``seen``."""
+
+def _lanczos(seen: _Products, start: Floats) -> None:
+    """Let ARPACK ask for products until :class:`_Products` has enough."""
     from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
 
     size = seen.hessian.size
     operator = LinearOperator((size, size), matvec=seen.apply, dtype=np.float64)
-    end = "LA" if which == "largest" else "SA"
-    try:
-        _, vectors = eigsh(operator, k=1, which=end, ncv=min(BASIS[which], size), tol=tolerance, v0=start)
-    except ArpackError:  # the start vector spans an invariant subspace: the products so far say all there is
-        raise _Spent from None
-    found: Floats = vectors[:, 0]
-    return found
-
-
-def _inner(left: list[NDArray[Any]], right: list[NDArray[Any]]) -> Floats:
-    """All scalar products in float64, without a float64 copy of more than two vectors at a time."""
-    wide: Callable[[NDArray[Any]], Floats] = lambda v: v.astype(np.float64)  # noqa: E731
-    return np.array([[float(a @ wide(b)) for b in right] for a in map(wide, left)])
+    end = "LA" if seen.which == "largest" else "SA"
+    # ARPACK errs where the start spans an invariant subspace: the products so far then say all there is.
+    with suppress(ArpackError):
+        eigsh(
+            operator, k=1, which=end, ncv=min(seen.max_products, size, 24), tol=0, v0=start, return_eigenvectors=False
+        )
 
 
 def _combined(vectors: list[NDArray[Any]], weights: Floats) -> Floats:
