@@ -5,11 +5,16 @@ from __future__ import annotations
 # The order in which they read as a course.
 NAMES: tuple[str, ...] = (
     "four_patterns",
+    "more_patterns",
     "overfitting_remedies",
-    "warmup",
+    "smoothing_augmentation",
+    "loss_vs_metric",
     "normalisation",
+    "initialisation",
+    "warmup",
     "gradient_clipping",
     "fp16_overflow",
-    "initialisation",
     "seed_variance",
+    "sharp_flat",
+    "growing_batch",
 )

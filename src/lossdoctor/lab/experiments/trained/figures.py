@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -99,7 +100,6 @@ def outcomes(title: str, runs: Mapping[str, TrainingHistory], *, note: str = "")
         *("run", "final training loss", "lowest validation loss", "at step"),
         *("final validation loss", "final validation accuracy"),
     )
-    accuracies = [row[-1] for row in rows]
-    if all(a != a for a in accuracies):  # a regression has none
+    if all(math.isnan(row[-1]) for row in rows):  # a regression has none
         return Table(title, columns[:-1], tuple(row[:-1] for row in rows), note)
     return Table(title, columns, tuple(rows), note)

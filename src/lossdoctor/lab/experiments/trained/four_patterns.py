@@ -42,9 +42,9 @@ def four_patterns(
     best_step, best = lowest(histories["overfitting"])
     notes = {
         "healthy": "Both fall and level off together; the small gap is what generalisation costs.",
-        "overfitting": f"{few} noisy examples, 17,000 weights: validation turns at step {best_step}, training goes on.",
+        "overfitting": f"{few} noisy examples, 17,000 weights: validation turns at step {best_step}.",
         "underfitting": "Two hidden units cannot bend round a spiral: both stay high, and close together.",
-        "learning rate too high": f"Same net and data as the healthy run, rate × {factor:g}: it swings and does not settle.",
+        "learning rate too high": f"Net and data of the healthy run, rate × {factor:g}: it does not settle.",
     }
     panels = tuple(
         train_and_val(
@@ -69,15 +69,16 @@ def four_patterns(
         "too high: lowest validation loss": lowest(histories["learning rate too high"])[1],
     }
     text = (
-        "Three arms of a spiral are told apart by small tanh nets, by SGD with momentum; only what the heading names differs. The "
-        f"healthy run ends at a validation loss of {numbers['healthy: final validation loss']:.3f}. With {few} noisy "
-        f"examples the validation loss is lowest ({best:.2f}) at step {best_step} and ends at "
-        f"{numbers['overfitting: final validation loss']:.2f}, while the training loss falls to "
-        f"{numbers['overfitting: final training loss']:.2f}: the net learns the noise by heart. A net of two hidden "
-        f"units stays at {numbers['underfitting: final training loss']:.2f} (guessing costs ln 3 = 1.10), on training "
-        "and validation data alike: there is nothing to regularise, it needs capacity. At "
-        f"{factor:g} times the rate the loss swings around {numbers['too high: final validation loss']:.2f} for good: "
-        "the steps are too long for the curvature, and no amount of time helps; a lower rate does at once."
+        "Three arms of a spiral are told apart by small tanh nets, by SGD with momentum; only what the heading "
+        "names differs. The healthy run ends at a validation loss of "
+        f"{numbers['healthy: final validation loss']:.3f}. With {few} noisy examples the validation loss is lowest "
+        f"({best:.2f}) at step {best_step} and ends at {numbers['overfitting: final validation loss']:.2f}, while "
+        f"the training loss falls to {numbers['overfitting: final training loss']:.2f}: the net learns the noise by "
+        f"heart. A net of two hidden units stays at {numbers['underfitting: final training loss']:.2f} (guessing "
+        "costs ln 3 = 1.10), on training and validation data alike: there is nothing to regularise, it needs "
+        f"capacity. At {factor:g} times the rate the loss swings around "
+        f"{numbers['too high: final validation loss']:.2f} for good: the steps are too long for the curvature, and "
+        "no amount of time helps; a lower rate does at once."
     )
     return found(
         text,

@@ -89,16 +89,16 @@ def fp16_overflow(
     )
     text = (
         f"A net is trained on a loss of weight {weight:g} (as of one term or token among many; the rate makes up for "
-        f"it). Float16 knows no number above 65,504 and none between 0 and 6e-8. Computed in float16, {lost:.0%} of the "
-        f"gradients are exactly zero at the start, and the loss ends at {numbers['float16: final loss']:.3f}, not at "
-        f"float32's {numbers['float32: final loss']:.3f}. Scaling the loss up before the backward pass, and the "
-        f"gradients down after it, brings them back; but a fixed scale of {power} overflows, and the weights are NaN "
-        f"from step {first_nan[fixed]} on. A dynamic scale starts there, too: whenever a gradient is not finite, the "
-        f"step is skipped and the scale halved ({skipped[dynamic]} times here), after {GROW_AFTER} good steps it "
-        f"doubles. It ends at {numbers['dynamic scale: final loss']:.3f}. What it cannot mend is an overflow on the way "
-        f"forward: exp(z) passes 65,504 at z = 11.1, so that a softmax written out gives NaN at step {first_nan[naive]}, "
-        "and from there every step is skipped while the scale falls and falls. Subtract the maximum first (as "
-        "log_softmax does), or keep exponentials, sums and losses in float32."
+        f"it). Float16 knows no number above 65,504 and none between 0 and 6e-8. Computed in float16, {lost:.0%} of "
+        f"the gradients are exactly zero at the start, and the loss ends at {numbers['float16: final loss']:.3f}, "
+        f"not at float32's {numbers['float32: final loss']:.3f}. Scaling the loss up before the backward pass, and "
+        f"the gradients down after it, brings them back; but a fixed scale of {power} overflows, and the weights are "
+        f"NaN from step {first_nan[fixed]} on. A dynamic scale starts there, too: whenever a gradient is not finite, "
+        f"the step is skipped and the scale halved ({skipped[dynamic]} times here), after {GROW_AFTER} good steps it "
+        f"doubles. It ends at {numbers['dynamic scale: final loss']:.3f}. What it cannot mend is an overflow on the "
+        "way forward: exp(z) passes 65,504 at z = 11.1, so that a softmax written out gives NaN at step "
+        f"{first_nan[naive]}, and from there every step is skipped while the scale falls and falls. Subtract the "
+        "maximum first (as log_softmax does), or keep exponentials, sums and losses in float32."
     )
     table = Table(
         "Five ways to compute the same training",

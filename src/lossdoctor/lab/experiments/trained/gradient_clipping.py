@@ -18,7 +18,7 @@ from lossdoctor.lab.result import Experiment, Mark
     SEED,
 )
 def gradient_clipping(
-    *, lr: float = 0.05, clip: float = 1.0, length: int = 16, gain: float = 1.4, steps: int = 600, seed: int = 0
+    *, lr: float = 0.05, clip: float = 1.0, length: int = 16, gain: float = 1.6, steps: int = 600, seed: int = 0
 ) -> Experiment:
     import numpy as np
 
@@ -78,16 +78,17 @@ def gradient_clipping(
         "larger gain, clipped: final validation loss": ends[tamed],
         "answering always 1": 1 / 6,
     }
+    fate = f"has no finite loss after step {finite}" if finite < steps else f"ends at {ends[wild]:.3f}"
     text = (
-        f"A recurrent net of 24 relu units adds two marked numbers of a sequence of {length}. On the way back the gradient "
-        f"is multiplied by the recurrent matrix up to {length} times, so that it grows or dies exponentially, and the "
-        "loss has walls beside gentle slopes (Pascanu et al. 2013): a step taken at a wall throws the weights far away. "
-        f"Without clipping the largest norm is {largest / typical:.0f} times the median, and the run ends at "
-        f"{ends[free_name]:.3f}; answering 1 always gives 0.167, so that it has learned next to nothing. With the norm "
-        f"limited to {clip:g} (its direction kept; {share:.0%} of the steps are cut) it ends at {ends[clipped_name]:.3f}. "
-        f"Started with a recurrent matrix {gain:g} times as large the net without clipping has a loss that is no number "
-        f"after {finite} steps; with clipping it ends at {ends[tamed]:.3f}. Log the norm *before* clipping, or nothing "
-        "shows how often it acts."
+        f"A recurrent net of 24 relu units adds two marked numbers of a sequence of {length}. On the way back the "
+        f"gradient is multiplied by the recurrent matrix up to {length} times, so that it grows or dies "
+        "exponentially, and the loss has walls beside gentle slopes (Pascanu et al. 2013): a step taken at a wall "
+        f"throws the weights far away. Without clipping the largest norm is {largest / typical:.0f} times the "
+        f"median, and the run ends at {ends[free_name]:.3f}; answering 1 always gives 0.167, so that it has learned "
+        f"next to nothing. With the norm limited to {clip:g} (its direction kept; {share:.0%} of the steps are cut) "
+        f"it ends at {ends[clipped_name]:.3f}. Started with a recurrent matrix {gain:g} times as large the net "
+        f"without clipping {fate}; with clipping it ends at {ends[tamed]:.3f}. Log the norm *before* clipping, or "
+        "nothing shows how often it acts."
     )
     return found(
         text,

@@ -78,13 +78,13 @@ def initialisation(
         numbers[f"{how}: final training loss"] = end
         rows.append((how, *(float(f"{v:.3g}") for v in (kept, came, end, best)), last(history, "val_accuracy")))
     text = (
-        f"A net of {depth} hidden {activation} layers, started in five ways. From zero nothing goes forward and nothing "
-        f"comes back: only the last bias learns, and the loss stays near ln 10 = {chance:.2f}. Weights of standard "
-        f"deviation 0.01 shrink the signal to {numbers['too small: forward, last over first']:.1g} of its spread between "
-        "the first and the last hidden layer, weights of 0.5 blow it up "
+        f"A net of {depth} hidden {activation} layers, started in five ways. From zero nothing goes forward and "
+        f"nothing comes back: only the last bias learns, and the loss stays near ln 10 = {chance:.2f}. Weights of "
+        f"standard deviation 0.01 shrink the signal to {numbers['too small: forward, last over first']:.1g} of its "
+        "spread between the first and the last hidden layer, weights of 0.5 blow it up "
         f"{numbers['too large: forward, last over first']:.3g}-fold. Xavier keeps the variance where the activation "
-        "is nearly the identity (tanh at 0); relu cuts half of it away in each layer, for which He makes up with twice "
-        f"the variance: {numbers['Xavier: forward, last over first']:.2g} against "
+        "is nearly the identity (tanh at 0); relu cuts half of it away in each layer, for which He makes up with "
+        f"twice the variance: {numbers['Xavier: forward, last over first']:.2g} against "
         f"{numbers['He: forward, last over first']:.2g}. Final training losses: "
         + ", ".join(f"{how} {numbers[f'{how}: final training loss']:.3g}" for how in SCHEMES)
         + ". A good start is one whose lines are level, forward and backward."

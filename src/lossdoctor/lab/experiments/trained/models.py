@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +16,7 @@ def mlp(sizes: Sequence[int], *, activation: Callable[[], nn.Module] = nn.ReLU, 
     torch.Size([5, 3])
     """
     layers: list[nn.Module] = [nn.Flatten()]
-    for i, (wide_in, wide_out) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
+    for i, (wide_in, wide_out) in enumerate(pairwise(sizes)):
         layers.append(nn.Linear(wide_in, wide_out))
         if i < len(sizes) - 2:
             layers.append(activation())

@@ -9,7 +9,7 @@ from lossdoctor.lab.result import Experiment, Mark, Table
 
 @experiment(
     "Input normalisation on and off",
-    "house prices from size, rooms, age and distance: raw inputs explode at a rate at which normalised ones are learned",
+    "prices of houses from size, age and distance: raw they explode at a rate at which normalised ones are learned",
     LR,
     Option("steps", "optimizer steps of each run", low=100, high=20_000),
     SEED,

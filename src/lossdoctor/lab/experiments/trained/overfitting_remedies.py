@@ -71,14 +71,14 @@ def overfitting_remedies(
     numbers["early stopping: share of the steps taken"] = stopped / steps
     best_step, best = lowest(histories["no remedy"])
     text = (
-        f"A net of 33,000 weights learns 1,500 noisy pictures of digits. Without a remedy the validation loss is "
-        f"lowest ({best:.2f}) at step {best_step} and ends at {runs['no remedy'].val_loss:.2f}. Early stopping (patience "
-        f"{patience}) ends at step {stopped} and hands over the weights of step {runs['early stopping'].best_step}, at "
-        f"{runs['early stopping'].val_loss:.2f}: the cheapest remedy, it saves {1 - stopped / steps:.0%} of the steps "
-        "and costs nothing. Dropout ends at "
+        "A net of 33,000 weights learns 1,500 noisy pictures of digits. Without a remedy the validation loss is "
+        f"lowest ({best:.2f}) at step {best_step} and ends at {runs['no remedy'].val_loss:.2f}. Early stopping "
+        f"(patience {patience}) ends at step {stopped} and hands over the weights of step "
+        f"{runs['early stopping'].best_step}, at {runs['early stopping'].val_loss:.2f}: the cheapest remedy, it "
+        f"saves {1 - stopped / steps:.0%} of the steps and costs nothing. Dropout ends at "
         f"{runs['dropout'].val_loss:.2f} and weight decay at {runs['weight decay'].val_loss:.2f}: both keep the net "
-        "from fitting each example exactly, at the price of a slower fall. With dropout the training loss is measured "
-        "with units missing, so that it overstates itself; a validation loss below it is no wonder."
+        "from fitting each example exactly, at the price of a slower fall. With dropout the training loss is "
+        "measured with units missing, so that it overstates itself; a validation loss below it is no wonder."
     )
     return found(
         text,

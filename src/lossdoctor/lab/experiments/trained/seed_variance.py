@@ -81,16 +81,17 @@ def seed_variance(*, lr: float = 0.05, seeds: int = 8, steps: int = 300) -> Expe
         **{f"{kind}: SD of the validation loss": float(v.std(ddof=1)) for kind, v in losses.items()},
     }
     text = (
-        f"One recipe, {seeds} seeds: the accuracy at the end is {both.mean():.1%} on average, with a standard deviation of "
-        f"{deviation:.1%}; the best run is {numbers['accuracy: best minus worst']:.1%} above the worst. Whoever "
-        "compares two recipes by one run each compares such draws: from these runs, two means are told apart only when "
-        f"they differ by about {resolvable:.1%} (two standard errors of a difference). "
-        f"The validation set of {len(data.x_val)} examples adds its own error of {sampling:.1%}, which is shared by all "
-        "the runs and so does not show in their spread. With the order of the examples fixed, the standard deviation of "
-        f"the loss is {numbers['only the start: SD of the validation loss']:.3f}, with the start fixed "
+        f"One recipe, {seeds} seeds: the accuracy at the end is {both.mean():.1%} on average, with a standard "
+        f"deviation of {deviation:.1%}; the best run is {numbers['accuracy: best minus worst']:.1%} above the worst. "
+        "Whoever compares two recipes by one run each compares such draws: from these runs, two means are told "
+        f"apart only when they differ by about {resolvable:.1%} (two standard errors of a difference). The "
+        f"validation set of {len(data.x_val)} examples adds its own error of {sampling:.1%}, which is shared by all "
+        "the runs and so does not show in their spread. With the order of the examples fixed, the standard "
+        f"deviation of the loss is {numbers['only the start: SD of the validation loss']:.3f}, with the start fixed "
         f"{numbers['only the order: SD of the validation loss']:.3f}, with both free "
         f"{numbers['both change: SD of the validation loss']:.3f}: both matter, so that fixing one seed hides only "
-        "part of the noise. Report the mean and the spread; the best of several seeds says mostly how many were tried."
+        "part of the noise. Report the mean and the spread; the best of several seeds says mostly how many were "
+        "tried."
     )
     runs: dict[str, TrainingHistory] = {r.history.name: r.history for r in kinds["both change"]}
     return found(

@@ -121,7 +121,7 @@ def train(
         seed: of the start and of dropout. order_seed: of the order of the examples; default: the same.
         name: of the history.
         loss_fn: (output, target) -> scalar, instead of the usual one.
-        watch: called as ``watch(step, model)`` at step 0 and at every validation.
+        watch: called as ``watch(step, model)`` at step 0 and at every validation whose loss is finite.
 
     Returns:
         the run. A divergence is a result: the run is logged a little longer and ends.
@@ -243,10 +243,8 @@ class _Loop:
         if r.augment:
             x = r.augment(x, self.generator)
         output = self.model(x)
-        if r.label_smoothing:
-            loss = cross_entropy(output, y, smoothing=r.label_smoothing)
-        else:
-            loss = self.loss_fn(output, y)
+        smoothed = r.label_smoothing > 0
+        loss = cross_entropy(output, y, smoothing=r.label_smoothing) if smoothed else self.loss_fn(output, y)
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), math.inf if r.clip is None else r.clip)
@@ -257,7 +255,7 @@ class _Loop:
         """Record the validation; whether to stop here."""
         value, share = self.measure()
         self.history.record(val_loss=value, step=step, val_accuracy=share if self.classifies else None)
-        if self.watch:
+        if self.watch and math.isfinite(value):
             self.watch(step, self.model)
         if value < self.best[0]:
             keep = copy.deepcopy(self.model.state_dict()) if self.recipe.patience is not None else {}

@@ -66,14 +66,15 @@ def warmup(*, lr: float = 0.02, warmup: int = 100, depth: int = 8, steps: int = 
         "with warmup: lowest validation loss": lowest(histories[f"warmup of {warmup} steps"])[1],
     }
     text = (
-        f"A transformer of {depth} blocks predicts the next character, by Adam at {lr:g}. Started at the full rate it "
-        f"ends at {ends[0]:.2f} nats, the entropy of the letters being {letters:.2f}: it has learned how frequent each "
-        "letter is, and nothing about what comes before. In its first steps Adam moves every weight by about the full "
-        "rate, whatever the size of its gradient (the running averages hold one sample), and with layer norm after "
-        "each sum the gradients near the output are large at the start (Xiong et al. 2020): the first steps wreck what "
-        f"the blocks pass on. The same net, the same data and the same rate reached over {warmup} steps end at "
-        f"{ends[1]:.2f}. Putting the norms before the attention and the linear layers removes the need: "
-        f"{ends[2]:.2f} without any warmup. A rate several times lower needs no warmup either: it matters where the rate is to be high."
+        f"A transformer of {depth} blocks predicts the next character, by Adam at {lr:g}. Started at the full rate "
+        f"it ends at {ends[0]:.2f} nats, the entropy of the letters being {letters:.2f}: it has learned how frequent "
+        "each letter is, and nothing about what comes before. In its first steps Adam moves every weight by about "
+        "the full rate, whatever the size of its gradient (the running averages hold one sample), and with layer "
+        "norm after each sum the gradients near the output are large at the start (Xiong et al. 2020): the first "
+        f"steps wreck what the blocks pass on. The same net, the same data and the same rate reached over {warmup} "
+        f"steps end at {ends[1]:.2f}. Putting the norms before the attention and the linear layers removes the need: "
+        f"{ends[2]:.2f} without any warmup. A rate several times lower needs no warmup either: it matters where the "
+        "rate is to be high."
     )
     return found(
         text,
