@@ -47,8 +47,8 @@ def basins_experiment(
         f"{surface.name} basins",
         f"Basins of {surface.title}: {spec.title}, lr {found.settings.rate:g}",
         f"{resolution:,} × {resolution:,} starts, {steps:,} steps each of {spec.title}: {reached} of "
-        f"{len(found.minima)} minima are reached, from {100 * (1 - nowhere):.1f} % of the plane. The borders run through the saddles; "
-        "where they fray, the rate is near the critical one, and a step may jump into the next basin.",
+        f"{len(found.minima)} minima are reached, from {100 * (1 - nowhere):.1f} % of the plane. The borders run "
+        "through the saddles; where they fray, the rate is near the critical one, and a step may jump into the next basin.",
         tuple(panels),
         (Table("Basins", ("minimum", surface.value_name, "share", "median steps"), tuple(rows)),),
         {"minima reached": float(reached), "share that ends at no minimum": nowhere},

@@ -10,7 +10,7 @@ import numpy as np
 
 from lossdoctor.core.errors import UsageError
 from lossdoctor.lab.result import Experiment, Line, Mark, Panel, Table
-from lossdoctor.render.lab.scene import MOST, descent_scene
+from lossdoctor.render.lab.scene import descent_scene, place_of
 from lossdoctor.render.words import number
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 RATE, STEPS, STARTS, TOLERANCE = 0.05, 300, 4, 0.01
 _MOST_DESCENTS = 12
+_MOST_TOLD = 12  # starts in the table and diagnosed one by one
 
 
 def descents(
@@ -84,10 +85,11 @@ def experiment(made: Mapping[str, Descent]) -> Experiment:
     surface, several = first.surface, len(made) > 1
     scene = descent_scene(made)
     tracks = [(label, d, i) for label, d in made.items() for i in range(d.n)]
-    shown = tracks if len(tracks) <= MOST else [tracks[i] for i in np.linspace(0, len(tracks) - 1, MOST).astype(int)]
+    some = np.linspace(0, len(tracks) - 1, min(len(tracks), _MOST_TOLD)).round().astype(int)
+    shown = [tracks[i] for i in some]
     panels = [*scene.panels(), *_rates(made), *_sweep(made)]
-    tables = [_starts(shown, several)] if len(tracks) <= 4 * MOST else []
-    if len(tracks) > MOST:
+    tables = [_starts(shown, several)] if len(shown) == len(tracks) else []
+    if len(tracks) > len(shown):
         tables.append(_summary(made))
     numbers: dict[str, float | str] = {}
     for label, d in made.items():
@@ -97,7 +99,7 @@ def experiment(made: Mapping[str, Descent]) -> Experiment:
             numbers[f"critical rate 2/λmax{mark}"] = float(d.critical_lr)
     runs = {}
     for label, d, i in shown:
-        place = f"from ({', '.join(f'{v:.3g}' for v in d.path[0, i])})"
+        place = place_of(d, i)
         runs[place if not several else label if d.n == 1 else f"{label}, {place}"] = d.history(i)
     spec = first.settings
     goal = "made as large as it can be" if surface.maximised else "descended"
@@ -213,7 +215,7 @@ def loss_experiment(name: str, own: Mapping[str, str]) -> Experiment:
     return Experiment(
         loss.name,
         f"{loss.title}: {loss.formula}",
-        f"Pulls towards {loss.pulls}. Suits {loss.suits}.",
+        f"What it pulls towards: {loss.pulls}. What it suits: {loss.suits}.",
         losses.panels([loss]),
         (Table("Over " + loss.argument, (loss.argument.partition(" (")[0], "loss", "gradient", "curvature"), rows),),
         {

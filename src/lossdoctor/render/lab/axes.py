@@ -226,7 +226,7 @@ def _caption(axes: Axes, panel: Panel, look: Style) -> None:
         color=look.ink,
         fontsize=FONT + 1,
         fontweight="bold",
-        pad=4 + rows * (FONT + 3.4),
+        pad=4.5 + rows * (FONT + 2.7),
         linespacing=1.05,
     )
     if panel.note:

@@ -45,7 +45,7 @@ def panel_data(panel: Panel, numbers: Mapping[str, int]) -> dict[str, Any]:
     lines = []
     for line in panel.lines:
         turn = turns.get(key(line), 0)
-        turns[key(line)] = turn + 1
+        turns[key(line)] = turn + bool(line.label)
         lines.append(_line(line, numbers, turn))
     return {
         "x_label": visible(panel.x_label, 200),
@@ -126,7 +126,7 @@ def scene_data(scene: Scene) -> dict[str, Any]:
         "loss_label": visible(scene.loss_label, 200),
         "log_y": scene.log_y,
         "loss_range": _range(losses, scene.log_y),
-        "tracks": [_track(t, field) for t in scene.tracks],
+        "tracks": [_track(t, field, n, new) for t, (n, new) in zip(scene.tracks, scene.colors(), strict=True)],
         "x_label": "" if ground is None else visible(ground.x_label, 200),
         "y_label": "" if ground is None else visible(ground.y_label, 200),
         "field": None if field is None else field_data(field),
@@ -141,10 +141,12 @@ def scene_data(scene: Scene) -> dict[str, Any]:
     return out
 
 
-def _track(track: Track, field: Field | None) -> dict[str, Any]:
+def _track(track: Track, field: Field | None, number: int, new: bool) -> dict[str, Any]:
     at = _thin(len(track.steps))
-    out = {
-        "label": visible(track.label, 200),
+    out: dict[str, Any] = {
+        "label": visible(track.group or track.label, 200),
+        "number": number,
+        "new": new,
         "steps": [int(v) for v in track.steps[at]],
         "loss": plain(track.loss[at]),
         "x": plain(track.x[at]) if len(track.x) else [],

@@ -65,7 +65,7 @@ def pens(panel: Panel, look: Style, numbers: Mapping[str, int]) -> list[Pen]:
             continue
         number = numbers.get(key(line), 0)
         turn = seen.get(key(line), 0)
-        seen[key(line)] = turn + 1
+        seen[key(line)] = turn + bool(line.label)  # a line without a name is more of the same
         dash = DASHES[(turn + number // len(ORDER)) % len(DASHES)]
         dash = DASHES[1] if line.style == "dashed" else dash
         out.append(Pen(color(number, look), dash, MARKERS[number % len(MARKERS)], number))

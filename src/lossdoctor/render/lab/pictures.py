@@ -73,6 +73,9 @@ def figure(
     if heads:
         text = literal("\n".join(heads))
         made.suptitle(text, color=look.ink, fontsize=FONT + 2.5, fontweight="bold", x=0.01, ha="left")
+    if any(p.field is not None for p in panels):
+        # Axes of a fixed shape need a second pass: the first one measures them before they have it.
+        made.draw_without_rendering()
     return made
 
 
@@ -116,4 +119,4 @@ def _height(panel: Panel, column: float, view: str) -> float:
     rows = math.ceil(min(len(entries), 9) / max(1, int(0.92 * room / widest)))
     axes = 0.8 * column if panel.field is not None and view == "plane" else 0.58 * column
     axes = 0.85 * column if panel.field is not None and view == "space" else axes
-    return min(axes, 4.2) + 0.42 + (note * (FONT + 1.5) + titles * (FONT + 3) + rows * (FONT + 3.4)) / 72.0
+    return min(axes, 4.2) + 0.42 + (note * (FONT + 1.5) + titles * (FONT + 3) + rows * (FONT + 2.7)) / 72.0

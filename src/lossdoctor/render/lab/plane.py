@@ -134,21 +134,15 @@ def _draw_bar(axes: Axes, field: Field, shade: Array, ticks: dict[float, str], l
 
 def _draw_classes(axes: Axes, field: Field, look: Style) -> None:
     """A map of classes: a colour each, those of no class in the colour of the ground."""
-    from matplotlib.patches import Patch
-
     found = [int(v) for v in np.unique(field.values[np.isfinite(field.values)])]
     style: dict[str, Any] = {"origin": "lower", "aspect": "auto", "interpolation": "nearest", "zorder": 0}
     axes.imshow(class_colors(field, look), extent=_extent(field), **style)
-    named = [c for c in found if 0 <= c < len(field.categories)]
-    handles = [
-        Patch(facecolor=class_color(c, look), edgecolor=look.soft, linewidth=0.4, label=literal(field.categories[c]))
-        for c in named
-    ]
+    named = {c: field.categories[c] for c in found if 0 <= c < len(field.categories)}
     if any(c < 0 for c in found):
-        handles.append(Patch(facecolor=look.ground, edgecolor=look.soft, linewidth=0.4, label="none of them"))
-    for handle in handles:
-        axes.add_patch(handle)
-        handle.set_visible(False)
+        named[-1] = "none of them"
+    for number, name in named.items():
+        square: dict[str, Any] = {"markeredgecolor": look.soft, "markeredgewidth": 0.4, "markersize": 6}
+        axes.plot([], [], "s", color=class_color(number, look), label=literal(visible(name, 60)), **square)
 
 
 def class_color(number: int, look: Style) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -16,7 +16,8 @@ from lossdoctor.render.words import fitted
 if TYPE_CHECKING:
     from lossdoctor.lab.descent import Descent
 
-MOST = 12  # tracks; more are a tangle
+_CROWD = 8  # more tracks than this have no name each
+MOST = 24  # tracks; more are a tangle
 _MARGIN = 0.1  # how far the ground reaches beyond the surface's domain, as a share of its sides
 _WIDE = 50.0  # losses that span more than this factor go on a logarithmic axis
 _GONE = 1e4  # a loss beyond this many times what it began with is off the picture
@@ -25,13 +26,17 @@ _FLOOR = 1e-16
 
 @dataclass(frozen=True, eq=False)
 class Track:
-    """One start: float64[n] each. ``x`` and ``y`` are empty where there is no ground; NaN where it has left it."""
+    """One start: float64[n] each. ``x`` and ``y`` are empty where there is no ground; NaN where it has left it.
+
+    Tracks of one ``group`` share its name in the legend and its colour; by default each is one of its own.
+    """
 
     label: str
     x: Array
     y: Array
     steps: Array
     loss: Array
+    group: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,15 +64,33 @@ class Scene:
 
     def panels(self) -> tuple[Panel, ...]:
         """The whole scene as it is at its end: the ground with its paths, and the losses."""
-        lines = tuple(Line(t.label, t.steps, t.loss) for t in self.tracks)
+        names = [t.group or t.label for t in self.tracks]
+        shown = [name if new else "" for name, (_, new) in zip(names, self.colors(), strict=True)]
+        lines = tuple(
+            Line(label, t.steps, t.loss, group=name) for label, name, t in zip(shown, names, self.tracks, strict=True)
+        )
         losses = Panel("Loss over the steps", "step", self.loss_label, lines, log_y=self.log_y, note=self.note)
         if self.ground is None:
             return (losses,)
-        style = "line" if self.ground.field is not None or not self.ground.lines else "points"
-        paths = tuple(Line(t.label, t.x, t.y, style) for t in self.tracks)  # type: ignore[arg-type]
+        style: Literal["line", "points"] = (
+            "line" if self.ground.field is not None or not self.ground.lines else "points"
+        )
+        paths = tuple(
+            Line(label, t.x, t.y, style, name) for label, name, t in zip(shown, names, self.tracks, strict=True)
+        )
         g = self.ground
         over = Panel(g.title, g.x_label, g.y_label, (*g.lines, *paths), note=g.note, field=g.field)
         return over, losses
+
+    def colors(self) -> list[tuple[int, bool]]:
+        """For each track the number of its colour, and whether it is the first that has it."""
+        numbers: dict[str, int] = {}
+        out = []
+        for t in self.tracks:
+            name = t.group or t.label
+            new = name not in numbers
+            out.append((numbers.setdefault(name, len(numbers)), new))
+        return out
 
     def seen(self, count: int) -> Array:
         """The steps at which up to ``count`` frames stand, the first and the last among them; float64[k]."""
@@ -93,7 +116,7 @@ def descent_scene(descents: Mapping[str, Descent], title: str = "", most: int = 
         raise UsageError(f"a scene has one surface, got {surface.formula} and {', '.join(sorted(others))}")
     all_starts = [(label, d, i) for label, d in descents.items() for i in range(d.n)]
     chosen = np.unique(np.linspace(0, len(all_starts) - 1, min(most, len(all_starts))).round().astype(int))
-    tracks = tuple(_track(all_starts[i], len(descents) > 1) for i in chosen)
+    tracks = tuple(_track(all_starts[i], len(descents) > 1, crowded=len(chosen) > _CROWD) for i in chosen)
     note = f"{len(tracks)} of {len(all_starts):,} starts are drawn." if len(tracks) < len(all_starts) else ""
     return Scene(
         title or f"{surface.title}: {surface.formula}",
@@ -131,10 +154,25 @@ def run_scene(runs: Mapping[str, TrainingHistory], title: str = "") -> Scene:
     return Scene(title, None, _cut(shown), "loss", wide([t.loss for t in shown]), note)
 
 
-def _track(start: tuple[str, Descent, int], several: bool) -> Track:
+def _end(descent: Descent, start: int) -> str:
+    minimum = descent.minimum(start)
+    if minimum is None:
+        return descent.state(start)
+    return f"to ({', '.join(f'{v:.3g}' for v in descent.minima[minimum])})"
+
+
+def place_of(descent: Descent, start: int) -> str:
+    """Where a start was, in words."""
+    at = ", ".join(f"{v:.3g}" for v in descent.path[0, start])
+    return f"from {at}" if descent.surface.dim == 1 else f"from ({at})"
+
+
+def _track(start: tuple[str, Descent, int], several: bool, *, crowded: bool) -> Track:
     name, descent, i = start
-    at = ", ".join(f"{v:.3g}" for v in descent.path[0, i])
-    place = f"from {at}" if descent.surface.dim == 1 else f"from ({at})"
+    group = ""
+    if crowded:  # too many for a legend: those of one run, or of one end, go together
+        group = name if several else _end(descent, i)
+    place = place_of(descent, i)
     label = place if not several else name if descent.n == 1 else f"{name}, {place}"
     path = descent.path[:, i].copy()
     surface = descent.surface
@@ -144,7 +182,7 @@ def _track(start: tuple[str, Descent, int], several: bool) -> Track:
     path[out] = np.nan
     values = descent.values[:, i]
     y = np.where(out, np.nan, values) if surface.dim == 1 else path[:, 1]
-    return Track(fitted(label, 44), path[:, 0], y, np.arange(len(path), dtype=np.float64), values)
+    return Track(fitted(label, 44), path[:, 0], y, np.arange(len(path), dtype=np.float64), values, group)
 
 
 def _ground(descent: Descent) -> Panel:
@@ -179,5 +217,5 @@ def _cut(tracks: tuple[Track, ...]) -> tuple[Track, ...]:
         with np.errstate(invalid="ignore"):
             loss = np.where(np.abs(t.loss) <= ceiling, t.loss, np.nan)
             loss = np.maximum(loss, _FLOOR) if log else loss
-        out.append(Track(t.label, t.x, t.y, t.steps, loss))
+        out.append(Track(t.label, t.x, t.y, t.steps, loss, t.group))
     return tuple(out)

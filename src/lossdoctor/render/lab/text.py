@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _GAP = 2  # blanks between columns
 _LEAST = 14  # a column of words may be wrapped to this width
+_TALL = 4  # a cell of so many lines is easier to read in a record
 _MOST = 20  # runs told one by one
 
 
@@ -90,7 +91,8 @@ def print_table(table: Table, console: Console) -> None:
     cells = [[cell_text(v) for v in row] for row in table.rows]
     numeric = [_numeric([row[i] for row in table.rows]) for i in range(len(table.columns))]
     least = [_width(column, [row[i] for row in cells], numeric[i]) for i, column in enumerate(table.columns)]
-    if sum(least) + _GAP * (len(least) - 1) <= console.width:
+    tall = any(len(c) > _TALL * wide for row in cells for c, wide in zip(row, least, strict=True))
+    if sum(least) + _GAP * (len(least) - 1) <= console.width and not tall:
         _print_grid(table, cells, numeric, least, console)
     else:
         _print_records(table, cells, console)

@@ -90,11 +90,11 @@
   /* A path and its head for each track; with ``trail``, every step is a point. */
   function trackTraces(keys, three, trail = false) {
     const kind = three ? { type: "scatter3d" } : {};
-    return scene.tracks.flatMap((track, i) => {
-      const tint = color(i), name = literal(track.label), blank = Object.fromEntries(keys.map((k) => [k, []]));
+    return scene.tracks.flatMap((track) => {
+      const i = track.number, tint = color(i), name = literal(track.label), blank = Object.fromEntries(keys.map((k) => [k, []]));
       return [
-        { ...kind, ...blank, mode: trail ? "lines+markers" : "lines", name, line: { color: tint, width: three ? 5 : 2, dash: three ? "solid" : DASHES[Math.floor(i / look().colors.length) % 4] }, marker: { size: 3 }, hoverinfo: "skip" },
-        { ...kind, ...blank, mode: "markers", name, showlegend: false, hoverinfo: "skip",
+        { ...kind, ...blank, mode: trail ? "lines+markers" : "lines", name, showlegend: track.new, legendgroup: name, line: { color: tint, width: three ? 5 : 2, dash: three ? "solid" : DASHES[Math.floor(i / look().colors.length) % 4] }, marker: { size: 3 }, hoverinfo: "skip" },
+        { ...kind, ...blank, mode: "markers", name, legendgroup: name, showlegend: false, hoverinfo: "skip",
           marker: { size: three ? 5 : 10, color: tint, symbol: three ? "circle" : SYMBOLS[i % SYMBOLS.length], line: { color: css("--ld-ground"), width: 1 } } },
       ];
     });
