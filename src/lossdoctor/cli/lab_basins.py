@@ -48,7 +48,7 @@ def basins_experiment(
         f"Basins of {surface.title}: {spec.title}, lr {found.settings.rate:g}",
         f"{resolution:,} × {resolution:,} starts, {steps:,} steps each of {spec.title}: {reached} of "
         f"{len(found.minima)} minima are reached, from {100 * (1 - nowhere):.1f} % of the plane. The borders run "
-        "through the saddles; where they fray, the rate is near the critical one, and a step may jump into the next basin.",
+        "through the saddles; where they fray, the rate is near the critical one, and a step may leap into another.",
         tuple(panels),
         (Table("Basins", ("minimum", surface.value_name, "share", "median steps"), tuple(rows)),),
         {"minima reached": float(reached), "share that ends at no minimum": nowhere},

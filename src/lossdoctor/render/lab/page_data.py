@@ -9,7 +9,7 @@ import numpy as np
 
 from lossdoctor.lab.result import Array, Band, Field, Line, Panel
 from lossdoctor.render.escape import visible
-from lossdoctor.render.lab.pens import ORDER, is_reference, key, numbering
+from lossdoctor.render.lab.pens import ORDER, is_reference, key, numbering, turn_of
 from lossdoctor.render.lab.plane import heights, shading
 from lossdoctor.render.lab.scene import Scene, Track
 from lossdoctor.render.lab.space import height_at
@@ -42,11 +42,7 @@ def looks_data() -> dict[str, Any]:
 def panel_data(panel: Panel, numbers: Mapping[str, int]) -> dict[str, Any]:
     """One panel."""
     turns: dict[str, int] = {}
-    lines = []
-    for line in panel.lines:
-        turn = turns.get(key(line), 0)
-        turns[key(line)] = turn + bool(line.label)
-        lines.append(_line(line, numbers, turn))
+    lines = [_line(line, numbers, turn_of(line, turns)) for line in panel.lines]
     return {
         "x_label": visible(panel.x_label, 200),
         "y_label": visible(panel.y_label, 200),

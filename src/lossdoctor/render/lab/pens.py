@@ -49,6 +49,13 @@ def numbering(panels: Iterable[Panel]) -> dict[str, int]:
     return numbers
 
 
+def turn_of(line: Line, seen: dict[str, int]) -> int:
+    """How many named lines of its group came before; one without a name is more of the same as the last one."""
+    before = seen.get(key(line), 0)
+    seen[key(line)] = before + bool(line.label)
+    return before if line.label else max(0, before - 1)
+
+
 def pens(panel: Panel, look: Style, numbers: Mapping[str, int]) -> list[Pen]:
     """A pen for each line of a panel.
 
@@ -64,8 +71,7 @@ def pens(panel: Panel, look: Style, numbers: Mapping[str, int]) -> list[Pen]:
             references += 1
             continue
         number = numbers.get(key(line), 0)
-        turn = seen.get(key(line), 0)
-        seen[key(line)] = turn + bool(line.label)  # a line without a name is more of the same
+        turn = turn_of(line, seen)
         dash = DASHES[(turn + number // len(ORDER)) % len(DASHES)]
         dash = DASHES[1] if line.style == "dashed" else dash
         out.append(Pen(color(number, look), dash, MARKERS[number % len(MARKERS)], number))
