@@ -179,11 +179,11 @@ def test_himmelblau_takes_pairs() -> None:
 def test_saddle() -> None:
     numbers = ran("saddle").numbers
     for name in ("plain", "momentum", "Adam"):
-        assert numbers[f"steps to leave, {name}, on the ridge"] == np.inf
-        assert numbers[f"state, {name}, on the ridge"] == "stalled at a saddle"
-    assert numbers["steps to leave, plain and noise, on the ridge"] < 200
-    plain, heavy, adam = (numbers[f"steps to leave, {n}, 1e-06 beside it"] for n in ("plain", "momentum", "Adam"))
-    assert plain == pytest.approx(numbers["predicted steps to leave, plain, beside"], abs=3)
+        assert numbers[f"steps to leave, {name} on ridge"] == np.inf
+        assert numbers[f"state, {name} on ridge"] == "stalled at a saddle"
+    assert numbers["steps to leave, plain with noise"] < 200
+    plain, heavy, adam = (numbers[f"steps to leave, {n} beside it"] for n in ("plain", "momentum", "Adam"))
+    assert plain == pytest.approx(numbers["predicted steps to leave, plain beside it"], abs=3)
     assert adam < heavy < plain
 
 

@@ -50,8 +50,8 @@ def test_named_experiments_and_tests_exist() -> None:
 
 def test_saddle_and_optimizer_numbers() -> None:
     numbers = ran("saddle").numbers
-    says(f"after {numbers['steps to leave, plain and noise, on the ridge']:.0f} steps")
-    beside = [f"{numbers[f'steps to leave, {n}, 1e-06 beside it']:.0f}" for n in ("plain", "momentum", "Adam")]
+    says(f"after {numbers['steps to leave, plain with noise']:.0f} steps")
+    beside = [f"{numbers[f'steps to leave, {n} beside it']:.0f}" for n in ("plain", "momentum", "Adam")]
     says(f"after {beside[0]}, {beside[1]} and {beside[2]} steps")
     numbers = ran("optimizers").numbers
     says(f"stays below only from step {numbers['steps to stay below, Adam']:.0f}")

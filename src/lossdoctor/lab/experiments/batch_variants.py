@@ -29,7 +29,7 @@ def batch_variants(*, lr: float = 0.01, batch_size: int = 32, epochs: int = 50, 
     printed = _as_printed(x, y, batch_size, rng)
     least = regression.mse(regression.best(x, y), x, y)
     start = np.random.RandomState(seed).randn(3) * 0.01
-    sizes = {"batch (500 rows)": 500, f"mini-batch ({batch_size} rows)": batch_size, "stochastic (1 row)": 1}
+    sizes = {"all 500 rows": 500, f"{batch_size} rows": batch_size, "1 row": 1}
     fits = {
         name: regression.fit(x, y, lr=lr, batch_size=size, epochs=epochs, rng=np.random.RandomState(seed), start=start)
         for name, size in sizes.items()
@@ -60,15 +60,16 @@ def batch_variants(*, lr: float = 0.01, batch_size: int = 32, epochs: int = 50, 
         **{f"bytes a step, {r[0]}": float(r[7]) for r in rows},
     }
     return found(
-        f"One epoch is 1 step of batch descent, {mini[1] // epochs} of mini-batch and 500 of stochastic descent, so at "
-        f"one rate the batch is far behind after {epochs} epochs (loss {printed[0]:.3f} in the comparison as it is "
-        f"often printed, against {printed[1]:.5f} and {printed[2]:.5f}): not because it descends worse, but because it "
-        f"has made {epochs} steps, at a rate of {lr:g} where {regression.critical_rate(x):.2g} would still converge. "
-        f"That comparison also gives stochastic descent another rate (0.001). The price of few rows is noise: a single "
-        f"row's gradient is off by {single[4]:.1f} times the gradient's own length, one of {batch_size} rows by "
-        f"{mini[4]:.2f}, and the loss stays above the least by {single[3]:.1e} and {mini[3]:.1e}. Batch descent is "
-        "monotone only below its critical rate. Note that averaging an epoch's batch losses batch by batch counts the "
-        f"rows of a short last batch more ({printed[2]:.7f} against {printed[3]:.7f} by row).",
+        f"One epoch is 1 step of batch descent, {mini[1] // epochs} of mini-batch and 500 of stochastic descent, so "
+        f"at one rate the batch is far behind after {epochs} epochs (loss {printed[0]:.3f} in the comparison of 50 "
+        f"epochs as it is often printed, against {printed[1]:.5f} and {printed[2]:.5f}): not because it descends "
+        f"worse, but because it has made {epochs} steps, at a rate of {lr:g} where {regression.critical_rate(x):.2g} "
+        "would still converge. That comparison also gives stochastic descent another rate (0.001). The price of few "
+        f"rows is noise: a single row's gradient is off by {single[4]:.1f} times the gradient's own length, one of "
+        f"{batch_size} rows by {mini[4]:.2f}, and the loss stays above the least by {single[3]:.1e} and "
+        f"{mini[3]:.1e}. Batch descent is monotone only below its critical rate. Note that averaging an epoch's batch "
+        f"losses batch by batch counts the rows of a short last batch more ({printed[2]:.7f} against {printed[3]:.7f} "
+        "by row).",
         panels=_panels(fits, x, y, least),
         tables=(Table(f"{epochs} epochs at lr {lr:g}", columns, tuple(rows), "Seconds depend on the machine."),),
         numbers=numbers,

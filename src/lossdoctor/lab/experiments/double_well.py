@@ -46,8 +46,9 @@ def double_well(
          float(heavy.losses[-1, i]), _well(heavy.ends[i, 0], left, right))
         for i, s in enumerate(starts)
     )  # fmt: skip
-    runs = {f"from {s:g}, plain": (plain, i) for i, s in enumerate(starts)}
-    runs |= {f"from {s:g}, momentum": (heavy, i) for i, s in enumerate(starts)}
+    plainly = {f"from {s:g}": (plain, i) for i, s in enumerate(starts)}
+    heavily = {f"from {s:g}": (heavy, i) for i, s in enumerate(starts)}
+    runs = {f"{k}, {how}": v for how, each in (("plain", plainly), ("momentum", heavily)) for k, v in each.items()}
     best = float(random.ends[random.best, 0])
     crossed = [s for i, s in enumerate(starts) if plain.ends[i, 0] > top > heavy.ends[i, 0]]
     sent = [s for i, s in enumerate(starts) if plain.ends[i, 0] < top < heavy.ends[i, 0]]
@@ -66,16 +67,16 @@ def double_well(
         f"as well as hit. {restarts} random starts, the best kept, end at {best:.4f}: the chance that all of them "
         f"start on the wrong side is {(1 - share['plain']) ** restarts:.1g}.",
         panels=(
-            paths.over_surface("Plain descent", {k: v for k, v in runs.items() if "plain" in k}),
-            paths.over_surface("With momentum", {k: v for k, v in runs.items() if "momentum" in k}),
+            paths.over_surface("Plain descent", plainly),
+            paths.over_surface("With momentum", heavily),
             Panel(
                 "Where each start ends", "start", "end",
                 tuple(Line(name, grid[:, 0], x, "points") for name, x in ends.items()),
                 marks=(Mark("maximum", x=top), Mark("global minimum", y=float(left)),
                        Mark("local minimum", y=float(right))),
             ),
-            paths.over_steps("Loss over the steps", "f − least", {
-                k: r.losses[:, i] - depth[left] for k, (r, i) in runs.items()}, floor=1e-12),
+            paths.over_steps("Value, plain descent", "f(x)", paths.losses(plainly), log_y=False, log_x=True),
+            paths.over_steps("Value, with momentum", "f(x)", paths.losses(heavily), log_y=False, log_x=True),
         ),
         tables=(
             Table(f"After {steps} steps at lr {lr:g}",

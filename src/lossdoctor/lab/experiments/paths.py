@@ -9,12 +9,13 @@ import numpy as np
 
 from lossdoctor.core.history import TrainingHistory
 from lossdoctor.lab.experiments.regression import Array
-from lossdoctor.lab.result import Line, Mark, Panel
+from lossdoctor.lab.result import Line, Mark, Panel, Style
 
 if TYPE_CHECKING:
     from lossdoctor.lab.descent import Descent
 
 MARGIN = 0.1  # how far a picture reaches beyond the domain, as a share of its sides
+FOLLOWED = 40  # steps
 
 
 def steps_of(values: Array) -> Array:
@@ -39,7 +40,9 @@ def over_surface(title: str, runs: Mapping[str, tuple[Descent, int]], note: str 
         lines = [Line(surface.formula, curve.x, curve.y, "dashed")]
         for label, (run, start) in runs.items():
             x = inside(run, start)[:, 0]
-            lines.append(Line(label, x, np.where(np.isnan(x), np.nan, run.values[:, start]), "points"))
+            # Few steps can be followed from one to the next; many are better seen as a swarm.
+            style: Style = "line" if run.steps <= FOLLOWED else "points"
+            lines.append(Line(label, x, np.where(np.isnan(x), np.nan, run.values[:, start]), style))
         return Panel(title, surface.axes[0], surface.value_name, tuple(lines), note=note)
     paths = {label: inside(run, start) for label, (run, start) in runs.items()}
     drawn = tuple(Line(label, path[:, 0], path[:, 1]) for label, path in paths.items())

@@ -24,13 +24,13 @@ def saddle(
 ) -> Experiment:
     """x² − y² + y⁴/4 from (1.5, 0), on the ridge, and from a little beside it."""
     plans: dict[str, tuple[str, float, float]] = {
-        "plain, on the ridge": ("sgd", 0.0, 0.0),
-        "momentum, on the ridge": ("momentum", 0.0, 0.0),
-        "Adam, on the ridge": ("adam", 0.0, 0.0),
-        "plain and noise, on the ridge": ("sgd", 0.0, noise),
-        f"plain, {offset:g} beside it": ("sgd", offset, 0.0),
-        f"momentum, {offset:g} beside it": ("momentum", offset, 0.0),
-        f"Adam, {offset:g} beside it": ("adam", offset, 0.0),
+        "plain on ridge": ("sgd", 0.0, 0.0),
+        "momentum on ridge": ("momentum", 0.0, 0.0),
+        "Adam on ridge": ("adam", 0.0, 0.0),
+        "plain with noise": ("sgd", 0.0, noise),
+        "plain beside it": ("sgd", offset, 0.0),
+        "momentum beside it": ("momentum", offset, 0.0),
+        "Adam beside it": ("adam", offset, 0.0),
     }
     runs, rows, numbers = {}, [], dict[str, float | str]()
     for label, (optimizer, y, strength) in plans.items():
@@ -46,17 +46,20 @@ def saddle(
         numbers[f"state, {label}"] = run.state(0)
     # Near the saddle y grows by 1 + 2·lr a step under plain descent.
     predicted = float(np.log(0.5 / offset) / np.log(1 + 2 * lr))
-    numbers["predicted steps to leave, plain, beside"] = predicted
+    numbers["predicted steps to leave, plain beside it"] = predicted
     off = {k: np.abs(r.path[:, 0, 1]) for k, (r, _) in runs.items() if "beside" in k or "noise" in k}
     beside = [row for row in rows if "beside" in row[0]]
-    told = ", ".join(f"{row[0].split(',')[0]} {row[1]}" for row in beside)
+    left_it = [row for row in beside if row[1] is not None]
+    told = ", ".join(f"{row[0].split()[0]} {row[1]}" for row in left_it) or "none"
+    stayed = sum(row[1] is None for row in rows[:3])
     return found(
         "At a saddle the gradient is zero and the Hessian has a negative eigenvalue. On the ridge the gradient has "
-        "no component across it, so there is nothing for momentum to build up and nothing for Adam to scale: all "
-        f"three stay. Noise of {noise:g} gets plain descent away after {rows[3][1]} steps. From {offset:g} beside the "
-        f"ridge all leave, momentum and Adam sooner (steps: {told}; plain descent grows its offset by 1 + 2·lr a "
-        f"step: about {predicted:.0f}). Random starts hit a ridge with probability zero (Lee et al. 2016), so saddles "
-        "cost time, not the result; on the loss curve they are a plateau followed by a fall.",
+        "no component across it, so there is nothing for momentum to build up and nothing for Adam to scale: "
+        f"{stayed} of 3 stay. With noise of {noise:g} plain descent "
+        f"{'stays' if rows[3][1] is None else f'is away after {rows[3][1]} steps'}. From {offset:g} beside the ridge "
+        f"{len(left_it)} of 3 leave (steps: {told}; plain descent grows its offset by 1 + 2·lr a step, which makes "
+        f"about {predicted:.0f}). Random starts hit a ridge with probability zero (Lee et al. 2016), so saddles cost "
+        "time, not the result; on the loss curve they are a plateau followed by a fall.",
         panels=(
             paths.over_surface("Paths around the saddle", runs),
             paths.over_steps("Loss over the steps", "loss", paths.losses(runs),
