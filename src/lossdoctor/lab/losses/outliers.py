@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Literal, get_args
 
 import numpy as np
@@ -94,8 +95,8 @@ def outlier_study(
 
     Args:
         model: ``"location"``: a constant to Gaussian numbers of spread 1. ``"line"``: y = 1 + x/2 with such noise, the
-            outlier near the end of the line. ``"boundary"``: two classes about −1.5 and 1.5 on a line, the outlier a
-            point with the wrong label.
+            outlier near the end of the line. ``"boundary"``: two classes about −1 and 1 on a line, overlapping, the
+            outlier a point with the wrong label.
         which: loss functions of that task; by default mse, mae, huber and log_cosh, or bce, hinge and focal.
         positions: how far the outlier is drawn; by default 21 from 0 to 20 (a boundary: to 10).
         points: how many others there are (of each class), 3 or more.
@@ -140,8 +141,9 @@ def _data(model: Model, points: int, seed: int) -> tuple[Array, Array]:
         x = np.append(np.linspace(0.0, 10.0, points), 9.0)
         noise = np.append(rng.normal(size=points), 0.0)
         return x, 1.0 + 0.5 * x + noise
-    low, high = rng.normal(-1.5, 1.0, points), rng.normal(1.5, 1.0, points)
-    return np.concatenate([low, high, [-1.5]]), np.concatenate([-np.ones(points), np.ones(points), [-1.0]])
+    # Laid out, not drawn: classes that happened not to overlap would have no best weight at all.
+    spread = 1.5 * np.array([NormalDist().inv_cdf((i + 0.5) / points) for i in range(points)])
+    return np.concatenate([spread - 1.0, spread + 1.0, [-1.0]]), np.concatenate([-np.ones(points), np.ones(points), [-1.0]])
 
 
 def _problem(model: Model, x: Array, y: Array, positions: Array) -> tuple[Tensor, Tensor, float, float]:

@@ -25,6 +25,15 @@ def points(rows: ArrayLike, dim: int) -> Array:
     return np.asarray(rows, dtype=np.float64).reshape(-1, dim)
 
 
+def check_ranges(ranges: tuple[tuple[float, float], ...], name: str) -> None:
+    """Raises UsageError on a range that is not finite or not rising."""
+    for low, high in ranges:
+        if not (np.isfinite(low) and np.isfinite(high) and low < high):
+            raise UsageError(
+                f"the domain of {name!r} has the range ({low:g}, {high:g}); give finite low < high for each"
+            )
+
+
 @dataclass(frozen=True, eq=False)
 class Surface:
     """A function of ``dim`` coordinates.
@@ -70,11 +79,7 @@ class Surface:
     source: str = ""
 
     def __post_init__(self) -> None:
-        for low, high in self.domain:
-            if not (np.isfinite(low) and np.isfinite(high) and low < high):
-                raise UsageError(
-                    f"the domain of {self.name!r} has the range ({low:g}, {high:g}); give finite low < high for each"
-                )
+        check_ranges(self.domain, self.name)
         if len(self.domain) != self.dim:
             raise UsageError(
                 f"the domain of {self.name!r} has {len(self.domain)} ranges for {self.dim} coordinates; give one each"

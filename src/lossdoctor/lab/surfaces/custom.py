@@ -11,8 +11,11 @@ import torch
 from torch import Tensor
 
 from lossdoctor.core.errors import UsageError
-from lossdoctor.lab.surfaces.base import Function, Surface, points
+from lossdoctor.lab.surfaces.base import Function, Surface, check_ranges, points
 
+_NOT_TORCH = (
+    "{label} returns {kind}, not a torch tensor; compute with torch operations, so that its gradient can be followed"
+)
 Domain = Sequence[float] | Sequence[Sequence[float]]
 
 
@@ -95,7 +98,9 @@ def _ranges(domain: Domain, dim: int, label: str) -> tuple[tuple[float, float], 
             f"the domain of {label} has shape {array.shape}; give (low, high), or one such pair for each of its "
             f"{dim} coordinates"
         )
-    return tuple((float(low), float(high)) for low, high in array)
+    ranges = tuple((float(low), float(high)) for low, high in array)
+    check_ranges(ranges, label)
+    return ranges
 
 
 def _batched(
@@ -103,7 +108,7 @@ def _batched(
 ) -> Function:
     """The function as float64[n, dim] -> float64[n], in whichever of the three ways it works."""
     low, high = np.array(ranges).T
-    # An odd count that is not dim, so that rows and coordinates cannot be taken for one another.
+    # A count that is not dim, so that rows and coordinates cannot be taken for one another.
     count = dim + 1 if dim > 1 else 3
     probe = torch.from_numpy(np.random.default_rng(0).uniform(low, high, size=(count, dim)))
 
@@ -122,18 +127,19 @@ def _batched(
     def looped(x: Tensor) -> Tensor:
         return torch.stack([one(row) for row in x])
 
-    problem: Exception | None = None
     ways: tuple[Callable[[Tensor], Any], ...] = (whole, mapped, looped)
     for way in ways:
         try:
             values = way(probe.clone().requires_grad_(True))
+            if not isinstance(values, Tensor):
+                raise UsageError(_NOT_TORCH.format(label=label, kind=type(values).__name__))
             if _rows_apart(way, probe, values):
                 _check(values, probe, label)
                 return way
         except UsageError:
             raise
-        except Exception as error:  # whatever a user's function may raise
-            problem = error
+        except Exception:  # whatever a user's function may raise
+            continue
     try:
         found = one(probe[0])
     except Exception as error:
@@ -143,15 +149,12 @@ def _batched(
             f"{label} returns shape {tuple(found.shape)} at one point; a surface is one number per point: for points "
             f"of shape (n, {dim}) return shape (n,)"
         )
-    raise UsageError(
-        f"{label} returns {type(found).__name__}, not a torch tensor; compute with torch operations, so that its "
-        "gradient can be followed"
-    ) from problem
+    raise UsageError(_NOT_TORCH.format(label=label, kind=type(found).__name__))
 
 
-def _rows_apart(way: Callable[[Tensor], Any], probe: Tensor, values: Any) -> bool:
+def _rows_apart(way: Callable[[Tensor], Any], probe: Tensor, values: Tensor) -> bool:
     """Whether this way gives one number per point, and each point's own."""
-    if not isinstance(values, Tensor) or values.shape != (len(probe),):
+    if values.shape != (len(probe),):
         return False
     alone = torch.cat([way(probe[i : i + 1]) for i in range(len(probe))])
     return bool(torch.allclose(values.detach(), alone.detach(), rtol=1e-9, atol=1e-12, equal_nan=True))
