@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import import_module
-from typing import Any
+from typing import Any, cast
 
 from lossdoctor.core.errors import UsageError, nearest
 from lossdoctor.lab.result import Experiment
@@ -217,9 +217,7 @@ def get(name: str) -> Spec:
         raise UsageError(
             f"no experiment is called {name!r}; `lossdoctor lab list` shows them all{nearest(wanted, _modules())}"
         )
-    spec = getattr(import_module(_modules()[wanted]), wanted)
-    assert isinstance(spec, Spec)
-    return spec
+    return cast(Spec, getattr(import_module(_modules()[wanted]), wanted))
 
 
 def run(name: str, **options: Any) -> Experiment:
