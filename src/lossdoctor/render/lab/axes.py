@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FONT = 7.5  # points: what can still be read where a column is 80 mm wide
+SHARE = 0.84  # of the room of a panel; the rest holds the numbers of its axis
 _FEW = 40  # up to so many points, each gets a marker
-_MOST_ENTRIES = 9
+_MANY = 150  # from so many points on a line is thinner: it may be noisy
+MOST_ENTRIES = 9
 
 
 def draw_panel(axes: Axes, panel: Panel, look: Style, numbers: Mapping[str, int] | None = None) -> None:
@@ -45,8 +47,9 @@ def draw_panel(axes: Axes, panel: Panel, look: Style, numbers: Mapping[str, int]
     else:
         for band in panel.bands:
             _draw_band(axes, band, look, numbers)
+        joined = any(map(is_reference, panel.lines))
         for line, pen in zip(panel.lines, pens(panel, look, numbers), strict=True):
-            _draw_line(axes, line, pen, look)
+            _draw_line(axes, line, pen, look, joined=joined)
     _draw_marks(axes, panel, look)
     _near_points(axes, panel)
     if not panel.log_x:
@@ -54,7 +57,6 @@ def draw_panel(axes: Axes, panel: Panel, look: Style, numbers: Mapping[str, int]
     if not panel.log_y:
         axes.locator_params(axis="y", nbins=6)
     log_ticks(axes, panel)
-    axes.set_xlabel(literal(visible(panel.x_label)), color=look.ink, fontsize=FONT, labelpad=2)
     axes.set_ylabel(literal(visible(panel.y_label)), color=look.ink, fontsize=FONT, labelpad=2)
     _caption(axes, panel, look)
 
@@ -67,21 +69,21 @@ def width_of(axes: Axes) -> float:
     return 72.0 * figure.get_figwidth() / columns
 
 
-def _draw_line(axes: Axes, line: Line, pen: Pen, look: Style) -> None:
+def _draw_line(axes: Axes, line: Line, pen: Pen, look: Style, *, joined: bool) -> None:
     label = literal(visible(line.label, 60)) or "_"
     x, y = drawable(line.x), drawable(line.y)
     fine = int((np.isfinite(x) & np.isfinite(y)).sum())
     few: dict[str, Any] = {"marker": pen.marker, "markersize": 3.2, "markeredgewidth": 0} if fine <= _FEW else {}
     if line.style == "points":
-        # Joined by a thin line where they are few enough to follow: the order of steps is half of what they say.
-        thin, size, halo = (0.7, 3.6, 0.4) if fine <= _FEW else (0.0, 2.6, 0.0)
+        # Steps on a curve are joined where they are few enough to follow: their order is half of what they say.
+        thin, size, halo = (0.7 if joined else 0.0, 3.6, 0.4) if fine <= _FEW else (0.0, 2.6, 0.0)
         style = {"color": pen.color, "linewidth": thin, "marker": pen.marker, "markersize": size, "zorder": 3}
         axes.plot(x, y, label=label, markeredgecolor=look.ground, markeredgewidth=halo, **style)  # type: ignore[arg-type]
     elif line.style == "steps":
         axes.step(x, y, where="post", color=pen.color, linewidth=1.4, linestyle=pen.dash, label=label, zorder=3)
     else:
         few = few if pen.number >= 0 else {}
-        width = 1.5 if pen.number >= 0 else 1.1
+        width = 1.1 if pen.number < 0 or fine > _MANY else 1.5
         axes.plot(x, y, color=pen.color, linewidth=width, linestyle=pen.dash, label=label, zorder=3, **few)
 
 
@@ -159,17 +161,18 @@ def arrows(x: Array, y: Array, axes: Axes) -> list[int]:
 def _draw_marks(axes: Axes, panel: Panel, look: Style) -> None:
     """Lines get a place in the legend, where nothing can cover them; points are named beside themselves."""
     dashes = ((0, (4, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)))
-    straight = 0
+    known: dict[str, Any] = {}  # marks of one text are of one kind
     for mark in panel.marks:
         text = literal(visible(mark.text, 60))
         if mark.x is None and mark.y is None:
             continue
         if mark.x is None or mark.y is None:
-            style: dict[str, Any] = {"color": look.ink, "linewidth": 0.9, "linestyle": dashes[straight % 3]}
+            new = text not in known
+            dash = known.setdefault(text, dashes[len(known) % 3])
+            style: dict[str, Any] = {"color": look.ink, "linewidth": 0.9, "linestyle": dash}
             at = mark.x if mark.x is not None else mark.y
             draw = axes.axvline if mark.x is not None else axes.axhline
-            draw(float(at or 0.0), label=text or "_", zorder=2, **style)
-            straight += 1
+            draw(float(at or 0.0), label=text if text and new else "_", zorder=2, **style)
             continue
         axes.plot([mark.x], [mark.y], "*", color=look.ink, markersize=7, markeredgecolor=look.ground, zorder=8)
         _beside(axes, text, mark.x, mark.y, look)
@@ -216,10 +219,14 @@ def log_ticks(axes: Axes, panel: Panel) -> None:
 
 
 def _caption(axes: Axes, panel: Panel, look: Style) -> None:
-    """The title above, the legend under it, and the panel's sentence below the axis."""
+    """The title above, the legend under it, and the panel's sentence below the axis.
+
+    Legend and sentence have no say in the layout, or they would make narrow axes narrower: the title keeps the height
+    that the legend needs, blank lines under the axis' name that of the sentence.
+    """
     room = width_of(axes)
     rows = _legend(axes, panel, look, room)
-    wrapped = textwrap.wrap(visible(panel.title, 200), max(16, int(room / (0.56 * (FONT + 1))))) or [""]
+    wrapped = textwrap.wrap(visible(panel.title, 200), max(16, int(SHARE * room / (0.6 * (FONT + 1))))) or [""]
     axes.set_title(
         literal("\n".join(wrapped)),
         loc="left",
@@ -229,21 +236,39 @@ def _caption(axes: Axes, panel: Panel, look: Style) -> None:
         pad=4.5 + rows * (FONT + 2.7),
         linespacing=1.05,
     )
-    if panel.note:
-        lines = textwrap.wrap(visible(panel.note, 600), max(20, int(room * 0.86 / (0.5 * FONT))))
+    lines = note_lines(panel.note, room)
+    name = literal(visible(panel.x_label)) + "\n " * len(lines)
+    label = axes.set_xlabel(name, color=look.ink, fontsize=FONT, labelpad=2, linespacing=1.2)
+    if lines:
         axes.annotate(
             literal("\n".join(lines)),
             xy=(0.0, 0.0),
-            xycoords=("axes fraction", axes.xaxis.label),
-            xytext=(0, -3),
-            textcoords="offset points",
-            va="top",
+            xycoords=("axes fraction", label),
+            va="bottom",
             ha="left",
             fontsize=FONT - 0.5,
             color=look.soft,
             annotation_clip=False,
-            linespacing=1.15,
-        )
+            linespacing=1.2,
+        ).set_in_layout(False)
+
+
+def note_lines(note: str, room: float) -> list[str]:
+    """The sentence under a panel in lines of its width, ``room`` points."""
+    return textwrap.wrap(visible(note, 600), max(20, int(SHARE * room / (0.54 * (FONT - 0.5)))))
+
+
+def columns_for(lengths: Sequence[int], room: float) -> int:
+    """The most columns in which entries of these lengths (letters) fit into ``room`` points.
+
+    >>> columns_for([8, 10, 22], 200), columns_for([30, 30], 150)
+    (2, 1)
+    """
+    for columns in range(len(lengths), 1, -1):
+        widest = [int(part.max()) for part in np.array_split(np.asarray(lengths), columns)]  # as Matplotlib fills them
+        if sum(widest) * 0.5 * FONT + 28 * len(widest) <= SHARE * room:
+            return columns
+    return 1
 
 
 def _legend(axes: Axes, panel: Panel, look: Style, room: float) -> int:
@@ -255,14 +280,13 @@ def _legend(axes: Axes, panel: Panel, look: Style, room: float) -> int:
         named = {literal(visible(line.label, 60)) for line in panel.lines}
         order = sorted(range(len(labels)), key=lambda i: labels[i] not in named)
         handles, labels = [handles[i] for i in order], [labels[i] for i in order]
-    if len(labels) > _MOST_ENTRIES:
-        hidden = len(labels) - _MOST_ENTRIES + 1
-        handles, labels = handles[: _MOST_ENTRIES - 1], labels[: _MOST_ENTRIES - 1]
+    if len(labels) > MOST_ENTRIES:
+        hidden = len(labels) - MOST_ENTRIES + 1
+        handles, labels = handles[: MOST_ENTRIES - 1], labels[: MOST_ENTRIES - 1]
         handles, labels = [*handles, axes.plot([], [], " ")[0]], [*labels, f"and {hidden} more"]
-    widest = max(len(label) for label in labels) * 0.5 * FONT + 28
-    columns = max(1, min(len(labels), int(0.92 * room / widest)))
+    columns = columns_for([len(label) for label in labels], room)
     rows = math.ceil(len(labels) / columns)
-    axes.legend(
+    legend = axes.legend(
         handles,
         labels,
         loc="lower left",
@@ -279,4 +303,5 @@ def _legend(axes: Axes, panel: Panel, look: Style, room: float) -> int:
         labelspacing=0.28,
         markerscale=1.4 if any(line.style == "points" for line in panel.lines) else 1.0,
     )
+    legend.set_in_layout(False)
     return rows

@@ -60,7 +60,8 @@ def panel_data(panel: Panel, numbers: Mapping[str, int]) -> dict[str, Any]:
 def _line(line: Line, numbers: Mapping[str, int], turn: int = 0) -> dict[str, Any]:
     number = -1 if is_reference(line) else numbers.get(key(line), 0)
     at = _thin(len(line.x))
-    dash = 1 if line.style == "dashed" else (turn + max(0, number) // len(ORDER)) % 4
+    aside = line.style == "dashed" or (line.group is None and "validation" in line.label.lower())
+    dash = 1 if aside else (turn + max(0, number) // len(ORDER)) % 4
     return {
         "label": visible(line.label, 200),
         "style": line.style,

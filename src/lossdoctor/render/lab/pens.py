@@ -73,6 +73,7 @@ def pens(panel: Panel, look: Style, numbers: Mapping[str, int]) -> list[Pen]:
         number = numbers.get(key(line), 0)
         turn = turn_of(line, seen)
         dash = DASHES[(turn + number // len(ORDER)) % len(DASHES)]
-        dash = DASHES[1] if line.style == "dashed" else dash
+        if line.style == "dashed" or (line.group is None and "validation" in line.label.lower()):
+            dash = DASHES[1]  # training and validation are told apart without colour, as everywhere
         out.append(Pen(color(number, look), dash, MARKERS[number % len(MARKERS)], number))
     return out

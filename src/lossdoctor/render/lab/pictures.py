@@ -12,7 +12,7 @@ from lossdoctor.core.errors import UsageError
 from lossdoctor.lab.result import Experiment, Panel
 from lossdoctor.render.canvas import literal, new_figure, save_figure
 from lossdoctor.render.escape import visible
-from lossdoctor.render.lab.axes import FONT, draw_panel
+from lossdoctor.render.lab.axes import FONT, MOST_ENTRIES, SHARE, columns_for, draw_panel, note_lines
 from lossdoctor.render.lab.pens import numbering
 from lossdoctor.render.lab.space import draw_space
 from lossdoctor.render.style import style_named
@@ -110,13 +110,14 @@ def _head(title: str, wide: float) -> list[str]:
 def _height(panel: Panel, column: float, view: str) -> float:
     """Inches: the axes, and the lines of text above and below."""
     room = 72.0 * column
-    note = math.ceil(len(panel.note) * 0.5 * FONT / (0.86 * room)) if panel.note else 0
-    titles = math.ceil(len(panel.title) * 0.56 * (FONT + 1) / room)
+    note = len(note_lines(panel.note, room))
+    titles = math.ceil(len(panel.title) * 0.6 * (FONT + 1) / (SHARE * room))
     entries = [line.label for line in panel.lines if line.label] + [band.label for band in panel.bands if band.label]
-    entries += [m.text for m in panel.marks if m.x is None or m.y is None]
-    entries += list(panel.field.categories) if panel.field is not None else []
-    widest = max((len(e) for e in entries), default=0) * 0.5 * FONT + 28
-    rows = math.ceil(min(len(entries), 9) / max(1, int(0.92 * room / widest)))
+    entries += dict.fromkeys(m.text for m in panel.marks if m.text and (m.x is None or m.y is None))
+    if panel.field is not None:
+        entries += [*panel.field.categories, "minimum (4)", "saddle (4)"]
+    shown = [len(e) for e in entries[:MOST_ENTRIES]]
+    rows = math.ceil(len(shown) / columns_for(shown, room)) if shown else 0
     axes = 0.8 * column if panel.field is not None and view == "plane" else 0.58 * column
     axes = 0.85 * column if panel.field is not None and view == "space" else axes
-    return min(axes, 4.2) + 0.42 + (note * (FONT + 1.5) + titles * (FONT + 3) + rows * (FONT + 2.7)) / 72.0
+    return min(axes, 4.2) + 0.42 + (note * 1.2 * FONT + titles * (FONT + 3) + rows * (FONT + 2.7)) / 72.0

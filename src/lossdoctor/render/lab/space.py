@@ -107,7 +107,7 @@ def _dress(axes: Any, panel: Panel, look: Style, ticks: dict[float, str]) -> Non
     handles, labels = axes.get_legend_handles_labels()
     if labels:
         widest = max(len(text) for text in labels) * 0.52 * FONT + 30
-        axes.legend(
+        legend = axes.legend(
             *(handles[:9], labels[:9]),
             loc="upper center",
             bbox_to_anchor=(0.5, 0.02),
@@ -116,4 +116,5 @@ def _dress(axes: Any, panel: Panel, look: Style, ticks: dict[float, str]) -> Non
             fontsize=FONT,
             labelcolor=look.ink,
         )
+        legend.set_in_layout(False)
     axes.set_title(literal("\n".join(wrapped)), loc="left", color=look.ink, fontsize=FONT + 1, fontweight="bold", pad=2)

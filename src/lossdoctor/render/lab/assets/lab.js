@@ -42,9 +42,9 @@
     marker: { symbol, size, color: css("--ld-ink"), line: { color: css("--ld-ground"), width: 1 } },
   }));
 
-  const lineTrace = (line) => ({
+  const lineTrace = (line, joined = true) => ({
     x: line.x, y: line.y, name: literal(line.label) || " ", showlegend: line.label !== "", hovertemplate: "%{y:.5g}<extra>" + literal(line.label) + "</extra>",
-    mode: line.style === "points" ? (line.x.length <= 40 ? "lines+markers" : "markers") : line.x.length <= 40 && line.number >= 0 ? "lines+markers" : "lines",
+    mode: line.style === "points" ? (joined && line.x.length <= 40 ? "lines+markers" : "markers") : line.x.length <= 40 && line.number >= 0 ? "lines+markers" : "lines",
     line: { color: color(line.number), width: line.style === "points" ? 1 : 2, dash: DASHES[line.dash], shape: line.style === "steps" ? "hv" : "linear" },
     marker: { size: line.style === "points" && line.x.length > 40 ? 3 : 5, symbol: SYMBOLS[Math.max(0, line.number) % SYMBOLS.length] },
   });
@@ -70,7 +70,7 @@
 
   function drawPanel(box, panel) {
     const unit = (over) => ({ overlaying: over, range: [0, 1], visible: false, fixedrange: true });
-    const traces = [...(panel.field ? fieldTraces(panel.field) : []), ...panel.bands.map(bandTrace), ...panel.lines.map(lineTrace), ...markTraces(panel)];
+    const traces = [...(panel.field ? fieldTraces(panel.field) : []), ...panel.bands.map(bandTrace), ...panel.lines.map((line) => lineTrace(line, panel.lines.some((l) => l.number < 0))), ...markTraces(panel)];
     const extra = { xaxis: axis(panel.x_label, panel.log_x), yaxis: axis(panel.y_label, panel.log_y), xaxis2: unit("x"), yaxis2: unit("y") };
     if (panel.field) {
       Object.assign(extra.xaxis, { range: [panel.field.x[0], panel.field.x.at(-1)], showgrid: false });
