@@ -1,4 +1,4 @@
-"""Generates docs/rules/ (one page per finding) and docs/cli.md from the code. Run by ``make docs``.
+"""Generates docs/rules/ (one page per finding) docs/cli.md and docs/what-it-learned.md from the code. Run by ``make docs``.
 
 tests/test_docs.py fails when a page differs from what this would write.
 """
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
+import typer
 from typer.models import ArgumentInfo, OptionInfo
 
 from lossdoctor.cli.app import app
@@ -21,6 +22,7 @@ from lossdoctor.cli.pages import index_page, rule_docs, rule_page
 DOCS = Path(__file__).parent
 sys.path.insert(0, str(DOCS))
 
+import experience_page  # noqa: E402
 import rule_cases  # noqa: E402
 
 
@@ -37,6 +39,7 @@ def pages() -> dict[Path, str]:
     }
     out[Path("rules", "README.md")] = index_page(docs)
     out[Path("cli.md")] = cli_page()
+    out[Path("what-it-learned.md")] = experience_page.page()
     return out
 
 
@@ -57,11 +60,13 @@ class Parameter:
 
 
 def commands() -> dict[str, Callable[..., Any]]:
-    """Name -> function of every command."""
+    """Name -> function of every command; one of a group has both words (``lab run``)."""
     out = {}
-    for command in app.registered_commands:
-        assert command.callback is not None
-        out[command.name or command.callback.__name__] = command.callback
+    groups = [("", app), *((f"{g.typer_instance.info.name} ", g.typer_instance) for g in app.registered_groups)]
+    for group, commander in groups:
+        for command in commander.registered_commands:
+            assert command.callback is not None
+            out[group + (command.name or command.callback.__name__)] = command.callback
     return out
 
 
@@ -69,6 +74,8 @@ def parameters(function: Callable[..., Any]) -> Iterator[Parameter]:
     """A command's arguments and options, read off its signature (and so the same for every version of Typer)."""
     hints = get_type_hints(function, include_extras=True)
     for name, parameter in inspect.signature(function).parameters.items():
+        if hints[name] is typer.Context:
+            continue
         kind, info = get_args(hints[name])[:2]
         assert isinstance(info, (ArgumentInfo, OptionInfo))
         option = isinstance(info, OptionInfo)

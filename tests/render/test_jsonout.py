@@ -88,7 +88,7 @@ def test_schema_allows_new_fields() -> None:
 
 def test_schema_knows_the_vocabularies() -> None:
     defs = schema()["$defs"]
-    assert set(defs["cause"]["properties"]["name"]["enum"]) == vocabulary.CAUSES
+    assert set(defs["cause"]["properties"]["name"]["enum"]) == set(vocabulary.CAUSES)
     assert set(defs["cause"]["properties"]["test"]["enum"]) == {*vocabulary.TESTS, None}
     assert defs["action"]["properties"]["action"]["enum"] == list(vocabulary.ACTIONS)
     assert defs["run"]["properties"]["status"]["enum"] == list(vocabulary.STATUSES)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from lossdoctor.core import vocabulary
 from lossdoctor.core.diagnosis import Diagnosis
 from lossdoctor.core.history import TrainingHistory
+from lossdoctor.engine.judge import examine
 from lossdoctor.rules import FAMILIES, all_rules, find_rule, sections
 from lossdoctor.rules.base import SECTIONS, Rule
 from tests.rules import cases, shapes
@@ -40,9 +41,10 @@ def test_declared_as_the_house_wants(rule: Rule) -> None:
 
 @pytest.mark.parametrize(("code", "kind", "name"), ALL_CASES)
 def test_findings_keep_to_the_vocabulary(code: str, kind: str, name: str) -> None:
-    for finding in getattr(cases.load(code), kind)[name]().diagnose().findings:
+    history = getattr(cases.load(code), kind)[name]()
+    for finding in (*examine(history)[1], *history.diagnose().findings):  # as rules say it, and with what was learned
         assert finding.severity in vocabulary.SEVERITIES
-        assert {c.name for c in finding.causes} <= vocabulary.CAUSES
+        assert {c.name for c in finding.causes} <= set(vocabulary.CAUSES)
         assert {c.test for c in finding.causes} <= vocabulary.TESTS | {None}
         assert {a.action for a in finding.actions} <= set(vocabulary.ACTIONS)
         assert all(a.grade in vocabulary.SAFETY_GRADES for a in finding.actions)

@@ -33,7 +33,16 @@ SICK = {
     "frozen below, learning above": lambda: _layers(_FALLING, dict.fromkeys(range(4), 0)),
     "no gradient at all from a step on": lambda: losses(*_STUCK, grad_norm=[*_NORM[:60], *[0.0] * (N - 60)]),
 }
+
+
+def _bowl() -> TrainingHistory:
+    """Exact descent into a bowl: the gradient fades to nothing because there is nothing left to learn."""
+    w = 0.6 ** np.arange(3000)
+    return losses(*(1.0 + w**2), grad_norm=list(2.0 * w))
+
+
 HEALTHY = {
+    "an exact minimum is reached": _bowl,
     "all layers live": lambda: _layers(_FALLING, {}),
     "one of six is frozen": lambda: _layers(_FALLING, {0: 0}),
     "a norm that is not written": lambda: losses(*_FALLING, grad_norm=[0.0] * N),

@@ -15,6 +15,8 @@ from lossdoctor.rules.base import Case, Rule
 from lossdoctor.signal.reading import Reading
 from lossdoctor.signal.shape import fall
 
+_FADED = 1e-3  # last norm over the largest one, before there was none, that tells a minimum reached from a death
+
 
 class DeadUnits(Rule):
     """Most units, or the layers before the last one, pass no gradient at all.
@@ -106,6 +108,9 @@ class DeadUnits(Rule):
         silent = self._silent(case, norm, norm.summary.max_value)
         if silent is None or silent.since is None or len(loss) < 8:
             return  # never a gradient: detached, frozen, or not written; a flat line says it
+        before = norm.y[np.searchsorted(norm.steps, silent.since) - 1]
+        if abs(float(before)) < _FADED * norm.summary.max_value:
+            return  # it faded away through every size: an exact minimum was reached; units die at once
         start = int(np.searchsorted(loss.steps, silent.since))
         rest = fall(loss, start)
         at_zero = loss.end.value == 0 or loss.summary.min_value == 0

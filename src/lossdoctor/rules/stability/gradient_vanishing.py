@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import numpy as np
+
 from lossdoctor.core.finding import Abstention, Action, Cause, Finding
 from lossdoctor.core.numbers import percent, short, sureness
 from lossdoctor.core.options import Option
@@ -71,7 +73,9 @@ class GradientVanishing(Rule):
         """Whether the loss has lost little of its starting level (of its noise, where it may be negative)."""
         if not loss.positive:
             return not loss.fell
-        return loss.start.value - loss.best.value < case.option(self, "learned") * loss.start.value
+        first = loss.summary.head_values[:1]  # a bowl is at its bottom before the first bin ends
+        start = max(loss.start.value, float(first[0]) if np.isfinite(first).all() else 0.0)
+        return start - loss.best.value < case.option(self, "learned") * start
 
     def _whole(self, case: Case, norms: Reading, loss: Reading) -> list[Finding]:
         metric = case.roles.primary("grad_norm") or ""
