@@ -170,6 +170,9 @@ def _descend(
             if before is not None and not bool(((x - before).abs() > _STILL * reach).any()):
                 break
     report(settings.steps)
+    if not len(goals):
+        lost = np.full(len(x), NOWHERE, dtype=np.int64)
+        return lost, lost.copy()
     at, basin = since.max(dim=0)
     basin[at == NOWHERE] = NOWHERE
     return basin.numpy(), at.numpy()

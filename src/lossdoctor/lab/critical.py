@@ -93,18 +93,20 @@ def critical_points(surface: Surface, x: ArrayLike, reach: float | Array = NEAR)
     at = start.copy()
     live = np.array(np.isfinite(at).all(axis=1), dtype=np.bool_)
     arrived = np.zeros(len(at), dtype=bool)
-    for _ in range(_ITERATIONS):
-        index = np.flatnonzero(live & ~arrived)
-        if not len(index):
-            break
-        move = _newton(surface, at[index])
-        at[index] += move
-        length = np.linalg.norm(move, axis=1)
-        gone = ~(np.linalg.norm(at[index] - start[index], axis=1) <= 2.0 * limit[index])
-        live[index[gone]] = False
-        arrived[index[~gone & (length <= _ARRIVED * surface.width)]] = True
+    with np.errstate(over="ignore", invalid="ignore"):  # steps to nowhere are infinite
+        for _ in range(_ITERATIONS):
+            index = np.flatnonzero(live & ~arrived)
+            if not len(index):
+                break
+            move = _newton(surface, at[index])
+            at[index] += move
+            length = np.linalg.norm(move, axis=1)
+            gone = ~(np.linalg.norm(at[index] - start[index], axis=1) <= 2.0 * limit[index])
+            live[index[gone]] = False
+            arrived[index[~gone & (length <= _ARRIVED * surface.width)]] = True
+        apart = np.linalg.norm(at - start, axis=1)
     near = np.zeros(len(at), dtype=np.bool_)
-    index = np.flatnonzero(arrived & (np.linalg.norm(at - start, axis=1) <= limit))
+    index = np.flatnonzero(arrived & (apart <= limit))
     if len(index):
         near[index] = np.linalg.norm(surface.gradient(at[index]), axis=1) <= _FLAT_GRADIENT * surface.usual_slope
     return _described(surface, at, near)

@@ -95,8 +95,9 @@ class Descent:
             return critical_points(self.surface, self.ends)
         # Noise keeps an end from a minimum: look from the middle of its wandering, as far as it wanders.
         tail = self.path[-max(1, len(self.path) // 4) :]
-        middle = tail.mean(axis=0)
-        wander = np.sqrt(((tail - middle) ** 2).sum(axis=2).mean(axis=0))
+        with np.errstate(over="ignore", invalid="ignore"):  # of starts that are lost
+            middle = tail.mean(axis=0)
+            wander = np.sqrt(((tail - middle) ** 2).sum(axis=2).mean(axis=0))
         return critical_points(self.surface, middle, reach=np.maximum(NEAR, 3.0 * wander / self.surface.width))
 
     def verdict(self, start: int = 0) -> convergence.Verdict:
@@ -158,11 +159,12 @@ class Descent:
         2/λmax for gradient descent, 2(1 + β)/λmax with momentum, 2(1 + β)/((1 + 2β)λmax) with Nesterov's. For an
         optimizer that rescales the gradient it is gradient descent's, for comparison. None where no minimum is known.
         """
-        reached = [self.minima[m] for m in {self.minimum(i) for i in range(self.n)} if m is not None]
-        where = reached or [self.minima[int(np.argmin(self.surface.shown(self.surface(self.minima))))]] * bool(
-            len(self.minima)
-        )
-        return min((self.critical_lr_at(point) for point in where), default=None)
+        reached = {m for m in map(self.minimum, range(self.n)) if m is not None}
+        if not len(self.minima):
+            return None
+        if not reached:
+            reached = {int(np.argmin(self.surface.shown(self.surface(self.minima))))}
+        return min(self.critical_lr_at(self.minima[m]) for m in reached)
 
     def critical_lr_at(self, point: ArrayLike) -> float:
         """The critical rate at a point, for the momentum that was used; Inf where nothing curves upwards."""

@@ -143,7 +143,9 @@ def _data(model: Model, points: int, seed: int) -> tuple[Array, Array]:
         return x, 1.0 + 0.5 * x + noise
     # Laid out, not drawn: classes that happened not to overlap would have no best weight at all.
     spread = 1.5 * np.array([NormalDist().inv_cdf((i + 0.5) / points) for i in range(points)])
-    return np.concatenate([spread - 1.0, spread + 1.0, [-1.0]]), np.concatenate([-np.ones(points), np.ones(points), [-1.0]])
+    return np.concatenate([spread - 1.0, spread + 1.0, [-1.0]]), np.concatenate(
+        [-np.ones(points), np.ones(points), [-1.0]]
+    )
 
 
 def _problem(model: Model, x: Array, y: Array, positions: Array) -> tuple[Tensor, Tensor, float, float]:

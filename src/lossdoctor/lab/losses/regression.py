@@ -69,8 +69,9 @@ def log_cosh() -> LossFunction:
     """log cosh e: like Huber, with two smooth derivatives everywhere and nothing to set."""
 
     def function(e: Tensor) -> Tensor:
-        # log((exp(e) + exp(−e))/2), put together so that it neither overflows nor has a kink at 0.
-        return torch.logaddexp(e, -e) - math.log(2.0)
+        # log((exp(e) + exp(−e))/2), put together so that it neither overflows nor has a kink at 0; the threshold is
+        # where softplus turns into its argument, far enough out to lose nothing.
+        return functional.softplus(-2.0 * e, threshold=100.0) + e - math.log(2.0)
 
     return LossFunction(
         "log_cosh",

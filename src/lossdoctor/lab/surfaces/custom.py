@@ -16,6 +16,8 @@ from lossdoctor.lab.surfaces.base import Function, Surface, check_ranges, points
 _NOT_TORCH = (
     "{label} returns {kind}, not a torch tensor; compute with torch operations, so that its gradient can be followed"
 )
+# Points at which a function must be finite at least once.
+_WIDE = 64
 Domain = Sequence[float] | Sequence[Sequence[float]]
 
 
@@ -134,7 +136,8 @@ def _batched(
             if not isinstance(values, Tensor):
                 raise UsageError(_NOT_TORCH.format(label=label, kind=type(values).__name__))
             if _rows_apart(way, probe, values):
-                _check(values, probe, label)
+                wide = torch.from_numpy(np.random.default_rng(1).uniform(low, high, size=(_WIDE, dim)))
+                _check(values, way(wide), wide, label)
                 return way
         except UsageError:
             raise
@@ -160,7 +163,7 @@ def _rows_apart(way: Callable[[Tensor], Any], probe: Tensor, values: Tensor) -> 
     return bool(torch.allclose(values.detach(), alone.detach(), rtol=1e-9, atol=1e-12, equal_nan=True))
 
 
-def _check(values: Tensor, probe: Tensor, label: str) -> None:
+def _check(values: Tensor, wide: Tensor, at: Tensor, label: str) -> None:
     if not values.requires_grad:
         raise UsageError(
             f"{label} has no gradient: its value does not depend on its argument through torch operations (a constant, "
@@ -168,9 +171,8 @@ def _check(values: Tensor, probe: Tensor, label: str) -> None:
         )
     if not values.is_floating_point():
         raise UsageError(f"{label} returns {values.dtype}; a surface returns floating-point numbers")
-    bad = ~torch.isfinite(values)
-    if bool(bad.all()):
+    if not bool(torch.isfinite(wide).any()):
         raise UsageError(
-            f"{label} is {values[0].item()} at {probe[0].tolist()} and wherever else it was tried in its domain; give "
+            f"{label} is {wide[0].item()} at {at[0].tolist()} and at {_WIDE - 1} other places of its domain; give "
             "a domain=(low, high) where it is finite"
         )
