@@ -11,7 +11,6 @@ import pytest
 from lossdoctor.core.history import TrainingHistory
 from lossdoctor.lab.experiments import base
 from lossdoctor.lab.experiments.trained import NAMES
-
 from tests.lab.experiments.trained.conftest import Runner
 
 
@@ -35,7 +34,8 @@ def test_it_shows_what_it_says(name: str, outcome: Runner) -> None:
     for run in result.runs.values():
         assert isinstance(run, TrainingHistory)
         assert run.roles.primary("train_loss") == "loss"
-        assert run.roles.primary("val_loss") == "val_loss"
+        if "val_loss" in run:  # not in a run that ends before its first validation
+            assert run.roles.primary("val_loss") == "val_loss"
         assert run.diagnose().status in ("healthy", "warning", "critical")
 
 

@@ -20,7 +20,8 @@ def test_raw_inputs_explode_and_normalised_ones_are_learned(outcome: Runner) -> 
     assert math.isnan(n["raw at the same rate: final validation loss"])
     assert n["raw at a rate it stands: final validation loss"] > 5 * n["always the mean price"]
     assert n["normalised: final validation loss"] == pytest.approx(0.04, abs=0.02)
-    assert n["raw: critical rate"] < 1e-7 < 0.05 < n["normalised: critical rate"]
+    assert n["raw: critical rate"] < 1e-7
+    assert n["normalised: critical rate"] > 0.05
     assert n["raw: condition number"] > 1e7
     assert n["normalised: condition number"] < 100
     assert codes(runs[0])[0] == "LD101"
@@ -69,6 +70,7 @@ def warmed(outcome: Runner, seed: int) -> None:
     assert n["norms first, without warmup: final validation loss"] < n["entropy of the letters"] - 1
 
 
+@pytest.mark.slow
 def test_warmup_decides(outcome: Runner) -> None:
     warmed(outcome, 0)
 

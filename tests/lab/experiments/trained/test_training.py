@@ -36,7 +36,7 @@ def test_the_order_of_examples_has_its_own_seed() -> None:
 
 def test_global_state_is_left_alone() -> None:
     torch.manual_seed(11)
-    np.random.seed(11)  # noqa: NPY002
+    np.random.seed(11)
     before, threads, numbers = torch.get_rng_state(), torch.get_num_threads(), np.random.get_state()[1].copy()
     train(lambda: mlp([2, 8, 2], dropout=0.5), DATA, Recipe(steps=20))
     assert torch.equal(torch.get_rng_state(), before)
@@ -102,7 +102,7 @@ def test_a_schedule_a_growing_batch_and_a_watch_are_used() -> None:
 
 
 def test_an_unknown_optimizer_is_named_with_its_neighbour() -> None:
-    with pytest.raises(UsageError, match="unknown optimizer 'adamm'.*did you mean 'adam'"):
+    with pytest.raises(UsageError, match=r"unknown optimizer 'adamm'.*did you mean 'adam'"):
         train(small, DATA, Recipe(optimizer="adamm"))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -12,6 +11,7 @@ from lossdoctor.core.history import TrainingHistory
 from lossdoctor.lab.result import Band, Line, Mark, Panel, Style, Table
 
 Array = NDArray[np.float64]
+Row = tuple[str | float | int | bool | None, ...]
 
 
 def curve(history: TrainingHistory, metric: str) -> tuple[Array, Array]:
@@ -91,7 +91,8 @@ def lowest(history: TrainingHistory, metric: str = "val_loss") -> tuple[int, flo
 
 def outcomes(title: str, runs: Mapping[str, TrainingHistory], *, note: str = "") -> Table:
     """Where each run ended, and where it was best."""
-    rows = []
+    rows: list[Row] = []
+    judged = any("val_accuracy" in history for history in runs.values())  # a regression has no accuracy
     for name, history in runs.items():
         step, best = lowest(history)
         ends = [round(last(history, m), 4) for m in ("loss", "val_loss", "val_accuracy")]
@@ -100,6 +101,5 @@ def outcomes(title: str, runs: Mapping[str, TrainingHistory], *, note: str = "")
         *("run", "final training loss", "lowest validation loss", "at step"),
         *("final validation loss", "final validation accuracy"),
     )
-    if all(math.isnan(row[-1]) for row in rows):  # a regression has none
-        return Table(title, columns[:-1], tuple(row[:-1] for row in rows), note)
-    return Table(title, columns, tuple(rows), note)
+    shown = len(columns) if judged else len(columns) - 1
+    return Table(title, columns[:shown], tuple(row[:shown] for row in rows), note)

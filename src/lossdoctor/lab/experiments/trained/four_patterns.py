@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from lossdoctor.lab.experiments.base import LR, SEED, Option, experiment, found
 from lossdoctor.lab.experiments.trained.figures import last, lowest, outcomes, tail, train_and_val
 from lossdoctor.lab.result import Experiment, Mark
@@ -17,7 +19,7 @@ from lossdoctor.lab.result import Experiment, Mark
     SEED,
 )
 def four_patterns(
-    *, lr: float = 0.05, factor: float = 6.0, few: int = 120, steps: int = 1000, seed: int = 0
+    *, lr: float = 0.05, factor: float = 6.0, few: int = 100, steps: int = 1000, seed: int = 0
 ) -> Experiment:
     from torch import nn
 
@@ -25,7 +27,7 @@ def four_patterns(
     from lossdoctor.lab.experiments.trained.models import mlp
     from lossdoctor.lab.experiments.trained.training import Recipe, train, with_
 
-    data, scarce = spirals(600, 400, seed=seed), spirals(few, 400, noise=0.15, seed=seed)
+    data, scarce = spirals(600, 400, seed=seed), spirals(few, 400, noise=0.18, seed=seed)
     tangled = spirals(600, 400, turns=1.5, seed=seed)
     recipe = Recipe(steps=steps, lr=lr, optimizer="momentum")
     setups = {
@@ -35,7 +37,7 @@ def four_patterns(
         "learning rate too high": ([2, 32, 32, 3], data, with_(recipe, lr=factor * lr)),
     }
     runs = {
-        name: train(lambda sizes=sizes: mlp(sizes, activation=nn.Tanh), found_data, its, seed=seed, name=name)
+        name: train(partial(mlp, sizes, activation=nn.Tanh), found_data, its, seed=seed, name=name)
         for name, (sizes, found_data, its) in setups.items()
     }
     histories = {name: run.history for name, run in runs.items()}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from lossdoctor.lab.experiments.base import LR, SEED, Option, experiment, found
 from lossdoctor.lab.experiments.trained.figures import compared, curve, outcomes, tail
 from lossdoctor.lab.result import Experiment, Mark
@@ -37,9 +39,7 @@ def gradient_clipping(
         f"gain {gain:g}, clipped at {clip:g}": (gain, clipped),
     }
     histories = {
-        name: train(
-            lambda g=g: Recurrent(2, 24, 1, gain=g, activation="relu"), data, recipe, seed=seed, name=name
-        ).history
+        name: train(partial(Recurrent, 2, 24, 1, gain=g, activation="relu"), data, recipe, seed=seed, name=name).history
         for name, (g, recipe) in setups.items()
     }
     free_name, clipped_name, wild, tamed = setups
@@ -48,24 +48,33 @@ def gradient_clipping(
     finite = int(np.isfinite(curve(histories[wild], "loss")[1]).sum())
     share = float(np.mean(norms[clipped_name] > clip))
     guess = Mark("answering always 1", y=1 / 6)
+    calm = {name: histories[name] for name in (free_name, clipped_name)}
     panels = (
         compared(
             "Validation loss",
-            histories,
+            {name: h for name, h in histories.items() if name != wild},
             "val_loss",
             "mean squared error",
             log_y=True,
             marks=[guess],
-            note=f"'{wild}' leaves the picture at once.",
+            note="Clipping lets it find the answer; without, it stays with the mean.",
         ),
-        compared("Training loss", histories, "loss", "mean squared error", log_y=True, marks=[guess]),
         compared(
             "Gradient norm before clipping",
-            histories,
+            calm,
             "grad_norm",
             "gradient norm",
             log_y=True,
             marks=[Mark("limit", y=clip)],
+        ),
+        compared(
+            f"Training loss from a matrix {gain:g} times as large",
+            {name: histories[name] for name in (wild, tamed)},
+            "loss",
+            "mean squared error",
+            log_y=True,
+            marks=[guess],
+            note="Where a line ends, the loss is no number.",
         ),
     )
     ends = {name: tail(h, "val_loss") for name, h in histories.items()}

@@ -56,14 +56,14 @@ def growing_batch(
     seen_by: dict[str, Array] = {}
     for name, (sizes, rate) in setups.items():
         seen, batches = plan(sizes)
-        phases = np.minimum(2, seen // part).astype(int)
+        rates = [rate(int(phase)) for phase in np.minimum(2, seen // part)]
         recipe = Recipe(
             steps=len(batches),
             lr=lr,
             optimizer="sgd",
             batch_size=batch_size,
-            schedule=lambda k, phases=phases, rate=rate: rate(int(phases[k])),
-            batch_at=lambda k, batches=batches: batches[k],
+            schedule=rates.__getitem__,
+            batch_at=batches.__getitem__,
             log_every=4,
             val_every=10,
         )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lossdoctor.core.history import TrainingHistory
 from lossdoctor.lab.experiments.base import LR, SEED, Option, experiment, found
-from lossdoctor.lab.experiments.trained.figures import Array, compared, last, lowest
+from lossdoctor.lab.experiments.trained.figures import Array, Row, compared, last, lowest
 from lossdoctor.lab.result import Experiment, Line, Mark, Panel, Table
 
 if TYPE_CHECKING:
@@ -50,7 +52,7 @@ def initialisation(
     for how in SCHEMES:
         with seeded(seed):
             forward[how], backward[how] = spreads(started(how), data)
-        histories[how] = train(lambda how=how: started(how), data, recipe, seed=seed, name=how).history
+        histories[how] = train(partial(started, how), data, recipe, seed=seed, name=how).history
     layers = np.arange(1.0, depth + 2)
 
     def by_layer(title: str, spread: dict[str, Array], note: str) -> Panel:
@@ -59,16 +61,14 @@ def initialisation(
 
     chance = math.log(10)
     panels = (
-        by_layer("What goes forward: outputs of each layer", forward, "Zero is not on a logarithmic axis."),
-        by_layer(
-            "What comes back: gradients of each layer's weights", backward, "Level lines train; slanted ones do not."
-        ),
+        by_layer("Forward: outputs by layer", forward, "Zero is not on a logarithmic axis."),
+        by_layer("Backward: gradients by layer", backward, "Level is not enough: the size must allow a step."),
         compared(
             "Training loss", histories, "loss", "cross-entropy", log_y=True, marks=[Mark("guessing, ln 10", y=chance)]
         ),
     )
     numbers: dict[str, float | str] = {}
-    rows = []
+    rows: list[Row] = []
     for how, history in histories.items():
         # Over the hidden layers: the head's own shape differs.
         kept = forward[how][-2] / forward[how][0] if forward[how][0] > 0 else 0.0
@@ -86,8 +86,8 @@ def initialisation(
         "is nearly the identity (tanh at 0); relu cuts half of it away in each layer, for which He makes up with "
         f"twice the variance: {numbers['Xavier: forward, last over first']:.2g} against "
         f"{numbers['He: forward, last over first']:.2g}. Final training losses: "
-        + ", ".join(f"{how} {numbers[f'{how}: final training loss']:.3g}" for how in SCHEMES)
-        + ". A good start is one whose lines are level, forward and backward."
+        + ", ".join(f"{how} {_loss(history)}" for how, history in histories.items())
+        + ". A good start keeps its spread forward, and its gradients neither vanish nor explode."
     )
     table = Table(
         "What each start does",
@@ -108,6 +108,11 @@ def initialisation(
             "He, Zhang, Ren, Sun 2015, Delving Deep into Rectifiers, arXiv:1502.01852",
         ),
     )
+
+
+def _loss(history: TrainingHistory) -> str:
+    end = last(history, "loss")
+    return f"{end:.3g}" if math.isfinite(end) else "no number (NaN)"
 
 
 SCHEMES = ("zero", "too small", "too large", "Xavier", "He")

@@ -37,7 +37,7 @@ class Recurrent(nn.Module):
         super().__init__()
         self.cell = nn.RNN(inputs, hidden, batch_first=True, nonlinearity=activation)
         self.head = nn.Linear(hidden, outputs)
-        nn.init.orthogonal_(self.cell.weight_hh_l0, gain)
+        nn.init.orthogonal_(self.cell.get_parameter("weight_hh_l0"), gain)
 
     def forward(self, x: Tensor) -> Tensor:
         states, _ = self.cell(x)

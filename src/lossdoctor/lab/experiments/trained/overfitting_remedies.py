@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from lossdoctor.lab.experiments.base import LR, SEED, Option, experiment, found
 from lossdoctor.lab.experiments.trained.figures import compared, last, line, lowest
 from lossdoctor.lab.result import Experiment, Line, Mark, Panel, Table
@@ -39,7 +41,7 @@ def overfitting_remedies(
         "weight decay": (0.0, with_(base, weight_decay=weight_decay)),
     }
     runs = {
-        name: train(lambda p=p: mlp([117, 128, 128, 10], dropout=p), data, recipe, seed=seed, name=name)
+        name: train(partial(mlp, [117, 128, 128, 10], dropout=p), data, recipe, seed=seed, name=name)
         for name, (p, recipe) in setups.items()
     }
     histories = {name: run.history for name, run in runs.items()}
@@ -61,7 +63,7 @@ def overfitting_remedies(
             marks=[Mark(f"stopped at {stopped}", x=float(stopped))],
             note="Early stopping ends on the way up and hands over the best; the others bend the curve itself.",
         ),
-        Panel("Validation (solid) and training loss (dashed)", "step", "loss", tuple(lines), log_y=True),
+        Panel("Validation solid, training dashed", "step", "loss", tuple(lines), log_y=True),
         compared("Validation accuracy", histories, "val_accuracy", "share right"),
     )
     numbers: dict[str, float | str] = {

@@ -45,7 +45,9 @@ def sharp_flat(
         histories[name], sharpness[name] = run.history, measured
     ends = {name: float(np.mean([v for _, v in found_[-5:]])) for name, found_ in sharpness.items()}
     limit = 2 / lr
-    lines = tuple(Line(n, *np.array(m, dtype=np.float64).T, group=n) for n, m in sharpness.items())
+    lines = tuple(
+        Line(n, np.array([s for s, _ in m]), np.array([v for _, v in m]), group=n) for n, m in sharpness.items()
+    )
     panels = (
         Panel(
             "Largest curvature of the training loss",

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from lossdoctor.lab.experiments.base import LR, SEED, Option, experiment, found
-from lossdoctor.lab.experiments.trained.figures import compared, line, lowest, tail
+from lossdoctor.lab.experiments.trained.figures import Row, compared, line, lowest, tail
 from lossdoctor.lab.result import Experiment, Line, Mark, Panel, Table
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def smoothing_augmentation(
         lines += [line(h, "loss", "", group=name, style="dashed"), line(h, "val_loss", name, group=name)]
     panels = (
         Panel(
-            "Validation (solid) and training loss (dashed)",
+            "Validation solid, training dashed",
             "step",
             "cross-entropy",
             tuple(lines),
@@ -71,7 +71,7 @@ def smoothing_augmentation(
         ),
         compared("Validation accuracy", histories, "val_accuracy", "share right"),
     )
-    rows = tuple(
+    rows: tuple[Row, ...] = tuple(
         (n, *(round(v, 4) for v in (tail(h, "loss"), lowest(h)[1], runs[n].val_loss, runs[n].val_accuracy, *sure[n])))
         for n, h in histories.items()
     )

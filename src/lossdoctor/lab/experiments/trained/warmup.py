@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from lossdoctor.lab.experiments.base import LR, SEED, Option, experiment, found
 from lossdoctor.lab.experiments.trained.figures import compared, lowest, outcomes, tail
 from lossdoctor.lab.result import Experiment, Mark
@@ -34,7 +36,7 @@ def warmup(*, lr: float = 0.02, warmup: int = 100, depth: int = 8, steps: int = 
     }
     histories = {
         name: train(
-            lambda first=first: Transformer(codes, 16, width=16, heads=2, depth=depth, norm_first=first),
+            partial(Transformer, codes, 16, width=16, heads=2, depth=depth, norm_first=first),
             data,
             recipe,
             seed=seed,
