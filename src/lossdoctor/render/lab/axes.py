@@ -261,7 +261,7 @@ def note_lines(note: str, room: float) -> list[str]:
 def columns_for(lengths: Sequence[int], room: float) -> int:
     """The most columns in which entries of these lengths (letters) fit into ``room`` points.
 
-    >>> columns_for([8, 10, 22], 200), columns_for([30, 30], 150)
+    >>> columns_for([8, 10], 200), columns_for([30, 30], 150)
     (2, 1)
     """
     for columns in range(len(lengths), 1, -1):

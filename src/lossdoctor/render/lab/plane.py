@@ -86,9 +86,7 @@ def shading(ground: str, pale: float = _PALE) -> Colormap:
 
     full = colormaps["viridis"](np.linspace(0.0, 1.0, 256))[:, :3]
     mixed = (1 - pale) * full + pale * np.array(to_rgb(ground))
-    made = ListedColormap(mixed)
-    made.set_bad(ground)
-    return made
+    return ListedColormap(mixed).with_extremes(bad=ground)
 
 
 def _draw_shades(axes: Axes, field: Field, shade: Array, look: Style) -> None:
