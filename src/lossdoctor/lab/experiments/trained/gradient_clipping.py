@@ -45,6 +45,7 @@ def gradient_clipping(
     free_name, clipped_name, wild, tamed = setups
     norms = {name: curve(h, "grad_norm")[1] for name, h in histories.items()}
     typical, largest = float(np.median(norms[free_name])), float(np.max(norms[free_name]))
+    worst = int(np.argmax(norms[free_name])) + 1
     finite = int(np.isfinite(curve(histories[wild], "loss")[1]).sum())
     share = float(np.mean(norms[clipped_name] > clip))
     guess = Mark("answering always 1", y=1 / 6)
@@ -92,12 +93,12 @@ def gradient_clipping(
         f"A recurrent net of 24 relu units adds two marked numbers of a sequence of {length}. On the way back the "
         f"gradient is multiplied by the recurrent matrix up to {length} times, so that it grows or dies "
         "exponentially, and the loss has walls beside gentle slopes (Pascanu et al. 2013): a step taken at a wall "
-        f"throws the weights far away. Without clipping the largest norm is {largest / typical:.0f} times the "
-        f"median, and the run ends at {ends[free_name]:.3f}; answering 1 always gives 0.167, so that it has learned "
-        f"next to nothing. With the norm limited to {clip:g} (its direction kept; {share:.0%} of the steps are cut) "
-        f"it ends at {ends[clipped_name]:.3f}. Started with a recurrent matrix {gain:g} times as large the net "
-        f"without clipping {fate}; with clipping it ends at {ends[tamed]:.3f}. Log the norm *before* clipping, or "
-        "nothing shows how often it acts."
+        f"throws the weights far away. Without clipping the largest norm (step {worst}) is {largest / typical:.0f} "
+        f"times the median, and the run ends at {ends[free_name]:.3f}; answering 1 always gives 0.167, so that it "
+        f"has learned next to nothing. With the norm limited to {clip:g} (its direction kept; {share:.0%} of the "
+        f"steps are cut) it ends at {ends[clipped_name]:.3f}. Started with a recurrent matrix {gain:g} times as "
+        f"large the net without clipping {fate}; with clipping it ends at {ends[tamed]:.3f}. Log the norm *before* "
+        "clipping, or nothing shows how often it acts."
     )
     return found(
         text,
