@@ -18,9 +18,9 @@ from lossdoctor.core.history import TrainingHistory
 from lossdoctor.lab import convergence
 from lossdoctor.lab.critical import NEAR, CriticalPoints, critical_lr, critical_points
 from lossdoctor.lab.schedules import Factor
+from lossdoctor.lab.starts import check_first, check_path, starts_of, surface_of
 from lossdoctor.lab.stepping import EMPTY, Settings, Walk, small_work
 from lossdoctor.lab.surfaces import Surface
-from lossdoctor.lab.surfaces import surface as make_surface
 
 Array = NDArray[np.float64]
 
@@ -288,8 +288,8 @@ def descend(
     settings = Settings(
         optimizer, lr, steps, noise, langevin, schedule, clip, seed, dict(options), dict(schedule_options)
     )
-    made = _surface(surface, starts, dim, domain, surface_options)
-    first = _starts(made, starts, seed)
+    made = surface_of(surface, starts, dim, domain, surface_options)
+    first = starts_of(made, starts, seed)
     x = torch.from_numpy(first.copy())
     walk = Walk(made, x, settings)
     path = np.empty((steps + 1, *first.shape))
@@ -301,82 +301,10 @@ def descend(
             loss, norm, rates[step] = walk.step()
             losses[step], norms[step] = loss.numpy(), norm.numpy()
             if step == 0:
-                _check_first(made, first, losses[0])
+                check_first(made, first, losses[0])
             if progress is not None:
                 progress(step + 1, steps)
         loss, _, norm = walk.look()
         path[-1], losses[-1], norms[-1] = x.numpy(), loss.numpy(), norm.numpy()
-    _check_path(made, path, losses, norms)
+    check_path(made, path, losses, norms)
     return Descent(made, path, made.shown(losses), norms, rates, settings)
-
-
-def _surface(
-    surface: str | Surface | Callable[..., Any],
-    starts: ArrayLike | int,
-    dim: int | None,
-    domain: Any,
-    options: Mapping[str, Any],
-) -> Surface:
-    given = dict(options)
-    function = callable(surface) and not isinstance(surface, Surface)
-    if not function and (dim is not None or domain is not None):
-        raise UsageError("dim and domain go with a function; a named surface has its own")
-    if function:
-        array = None if isinstance(starts, int) else np.asarray(starts, dtype=np.float64)
-        if dim is not None:
-            given["dim"] = dim
-        elif array is not None and array.ndim == 2:
-            given["dim"] = array.shape[1]
-        if domain is not None:
-            given["domain"] = domain
-        elif array is not None and array.size and np.isfinite(array).all():
-            given.setdefault("domain", (min(-5.0, float(array.min())), max(5.0, float(array.max()))))
-    return make_surface(surface, **given)
-
-
-def _starts(surface: Surface, starts: ArrayLike | int, seed: int) -> Array:
-    """The starts as float64[n, dim]; raises UsageError when they are none, misshapen, not finite or outside."""
-    if isinstance(starts, int) and not isinstance(starts, bool):
-        if starts < 1:
-            raise UsageError(f"starts is {starts}; give how many to draw, 1 or more, or an array of shape (n, dim)")
-        return surface.random_starts(starts, seed)
-    try:
-        array = np.array(starts, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise UsageError(f"starts must be numbers of shape (n, {surface.dim}): {error}") from None
-    if array.ndim <= 1 and surface.dim == 1:
-        array = array.reshape(-1, 1)
-    elif array.shape == (surface.dim,):
-        array = array[None]
-    if array.ndim != 2 or array.shape[1] != surface.dim or not len(array):
-        raise UsageError(f"starts have shape {array.shape}; {surface.name!r} takes (n, {surface.dim}), n at least 1")
-    outside = np.flatnonzero(~surface.inside(array))
-    if len(outside):
-        i = int(outside[0])
-        ranges = " × ".join(f"[{low:g}, {high:g}]" for low, high in surface.domain)
-        raise UsageError(
-            f"start {i}, {array[i].tolist()}, lies outside the domain {ranges} of {surface.name!r}; move it inside"
-        )
-    return array
-
-
-def _check_first(surface: Surface, starts: Array, losses: Array) -> None:
-    bad = np.flatnonzero(~np.isfinite(losses))
-    if len(bad):
-        i = int(bad[0])
-        raise UsageError(f"surface {surface.name!r} is {losses[i]} at start {i}, {starts[i].tolist()}; start elsewhere")
-
-
-def _check_path(surface: Surface, path: Array, losses: Array, norms: Array) -> None:
-    """NaN inside the domain is the surface's own doing; far outside it, it is what divergence looks like."""
-    broken = np.isnan(losses) | np.isnan(norms)
-    if not broken.any():
-        return
-    at = np.argwhere(broken & surface.inside(path))
-    if len(at):
-        step, i = (int(v) for v in at[0])
-        what = "is NaN" if np.isnan(losses[step, i]) else "has a gradient of NaN"
-        raise UsageError(
-            f"surface {surface.name!r} {what} at {path[step, i].tolist()} (step {step} of start {i}), inside its "
-            "domain; define it there, or give a narrower domain"
-        )
