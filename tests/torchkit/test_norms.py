@@ -135,6 +135,7 @@ def test_nothing_is_changed() -> None:
 
 
 @pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_on_a_gpu_nothing_waits() -> None:
     model = net().cuda()
     model(torch.randn(4, 5, device="cuda")).square().sum().backward()

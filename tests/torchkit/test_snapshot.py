@@ -53,7 +53,7 @@ class Run:
                 loss.backward()
                 return loss
 
-            losses.append(float(self.optimizer.step(closure)))
+            losses.append(float(self.optimizer.step(closure).detach()))
             plateau = isinstance(self.scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau)
             self.scheduler.step(losses[-1]) if plateau else self.scheduler.step()
         return losses
@@ -194,7 +194,7 @@ class Payload:
 
 def test_files_run_no_code(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "bad.pt"
-    path.write_bytes(pickle.dumps(Payload()))
+    path.write_bytes(pickle.dumps(Payload(), protocol=2))
     with pytest.raises(UsageError, match="not a snapshot"):
         Snapshot.load(path)
     torch.save({"format": 1, "random": Payload()}, path)

@@ -103,10 +103,10 @@ def _examples(target: Any, number: int) -> int:
 
 
 def _on_batch(model: nn.Module, loss_fn: Callable[..., Tensor], x: Any, y: Any) -> Closure:
+    first = next(model.parameters(), None)
+
     def part() -> Tensor:
-        first = next(model.parameters(), None)
-        device = None if first is None else first.device
-        there = [v.to(device) if isinstance(v, Tensor) else v for v in (x, y)]
+        there = [v.to(first.device) if isinstance(v, Tensor) and first is not None else v for v in (x, y)]
         return scalar(loss_fn(model(there[0]), there[1]))
 
     return part

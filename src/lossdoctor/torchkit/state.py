@@ -35,10 +35,10 @@ def preserved(*objects: object) -> Iterator[None]:
         UsageError: an object that is none of these, or a lazy module that was not yet initialised.
 
     >>> model = torch.nn.Linear(1, 1)
-    >>> weight = float(model.weight)
+    >>> weight = model.weight.item()
     >>> with preserved(model):
     ...     _ = torch.nn.init.zeros_(model.eval().weight)
-    >>> float(model.weight) == weight, model.training
+    >>> model.weight.item() == weight, model.training
     (True, True)
     """
     capture = Capture()
