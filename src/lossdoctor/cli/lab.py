@@ -142,13 +142,15 @@ def run(
     takes; ``--kind surface`` decides. A descent not told otherwise takes 4 starts, 300 steps, adam and a rate of 0.05.
     """
     from lossdoctor.cli.lab_names import RUNNABLE, meant
-    from lossdoctor.cli.lab_output import OUTPUTS, as_dict, suffix_of, write
+    from lossdoctor.cli.lab_output import as_dict, check_suffix, write
     from lossdoctor.cli.lab_run import made
+    from lossdoctor.render.lab.show import OUTPUTS
 
     _needs_torch()
     format = choose("format", format, LIST_FORMATS)
     style, view = choose("style", style, ("light", "dark")), choose("view", view, ("plane", "space"))
-    targets = [(path, suffix_of(path, OUTPUTS)) for path in output or ()]
+    for path in output or ():
+        check_suffix(path, OUTPUTS)
     shared = {
         "lr": lr, "optimizer": optimizer, "steps": steps, "starts": starts, "noise": noise, "schedule": schedule,
         "clip": clip, "seed": seed, "start": ";".join(start) if start else None,
@@ -169,8 +171,8 @@ def run(
         from lossdoctor.render.text import make_console
 
         print_experiment(found, diagnoses, make_console(), verbose=verbose)
-    for path, suffix in targets:
-        write(path, suffix, found, diagnoses, style=style, view=view, width=width, dpi=dpi, frames=frames, fps=fps)
+    for path in output or ():
+        write(path, found, diagnoses, style=style, view=view, width=width, dpi=dpi, frames=frames, fps=fps)
 
 
 @app.command("guide")
@@ -233,16 +235,17 @@ def basins(
     """Map the basins of attraction: from every point of the plane, which minimum a descent ends at, and how soon."""
     _needs_torch()
     from lossdoctor.cli.lab_basins import basins_experiment
-    from lossdoctor.cli.lab_output import PICTURES, suffix_of, write
+    from lossdoctor.cli.lab_output import check_suffix, write
+    from lossdoctor.render.lab.show import PICTURES
     from lossdoctor.render.lab.text import print_experiment
     from lossdoctor.render.text import make_console
 
     style = choose("style", style, ("light", "dark"))
-    suffix = suffix_of(output, (*PICTURES, ".html"))
+    check_suffix(output, (*PICTURES, ".html"))
     with progress("starts' steps") as told:
         found = basins_experiment(name, optimizer, lr, steps, resolution, told)
     print_experiment(found, {}, make_console())
-    write(output, suffix, found, {}, style=style, width=width, dpi=dpi)
+    write(output, found, {}, style=style, width=width, dpi=dpi)
 
 
 def _needs_torch() -> None:

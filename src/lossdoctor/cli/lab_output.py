@@ -6,18 +6,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lossdoctor.cli.io import choose, progress, remark, replacing, write_file
+from lossdoctor.cli.io import choose, progress, remark, replacing
 from lossdoctor.core.diagnosis import Diagnosis
 from lossdoctor.core.errors import UsageError
 from lossdoctor.lab.result import Experiment, Table
-
-PICTURES = (".png", ".svg", ".pdf")
-FILMS = (".gif", ".mp4")
-OUTPUTS = (*PICTURES, *FILMS, ".html")
+from lossdoctor.render.lab.show import save
 
 
-def suffix_of(path: str, allowed: Sequence[str]) -> str:
-    """The suffix of an output file; raises UsageError on one that is not allowed, before anything is computed."""
+def check_suffix(path: str, allowed: Sequence[str]) -> None:
+    """Raise UsageError on an output file whose suffix is not allowed, before anything is computed."""
     suffix = choose("output suffix", Path(path).suffix or "(none)", allowed)
     if suffix == ".mp4":
         from shutil import which
@@ -26,12 +23,10 @@ def suffix_of(path: str, allowed: Sequence[str]) -> str:
 
         if which("ffmpeg") is None:
             raise UsageError(NO_FFMPEG)
-    return suffix
 
 
 def write(
     path: str,
-    suffix: str,
     found: Experiment,
     diagnoses: Mapping[str, Diagnosis],
     *,
@@ -43,32 +38,11 @@ def write(
     fps: int = 15,
 ) -> None:
     """Write one output, whole or not at all."""
-    if suffix in PICTURES:
-        from lossdoctor.render.canvas import save_figure
-        from lossdoctor.render.lab.pictures import experiment_figure
-
-        with replacing(path) as scratch:
-            save_figure(experiment_figure(found, width=width, style=style, view=view), scratch, dpi=dpi)
-    elif suffix in FILMS:
-        _film(path, found, style=style, width=width or 160.0, frames=frames, fps=fps)
-    else:
-        from lossdoctor.render.lab.page import page
-        from lossdoctor.render.lab.scene import scene_of
-
-        write_file(path, page(found, scene_of(found), diagnoses))
-    remark(f"wrote {path}")
-
-
-def _film(path: str, found: Experiment, **looks: Any) -> None:
-    from lossdoctor.render.lab.film import save_film
-    from lossdoctor.render.lab.scene import scene_of
-
-    scene = scene_of(found)
-    if scene is None:
-        raise UsageError(f"{found.name} has no descent and no run to film; take .png or .html")
+    looks: dict[str, Any] = {"style": style, "view": view, "width": width, "dpi": dpi, "frames": frames, "fps": fps}
     with progress("filming") as told, replacing(path) as scratch:
         step = None if told is None else (lambda done, total: told(done, total, "frames"))
-        save_film(scene, scratch, progress=step, **looks)
+        save(found, scratch, diagnoses=diagnoses, progress=step, **looks)
+    remark(f"wrote {path}")
 
 
 def as_dict(kind: str, found: Experiment, diagnoses: Mapping[str, Diagnosis]) -> dict[str, Any]:

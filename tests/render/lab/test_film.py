@@ -1,4 +1,4 @@
-"""Films: the right steps in the right number of frames, only what moves changes, GIF and MP4 are what they should be."""
+"""Films: the right steps in the right number of frames, only what moves changes, GIF and MP4 are as they should be."""
 
 from __future__ import annotations
 

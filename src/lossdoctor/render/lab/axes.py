@@ -47,7 +47,8 @@ def draw_panel(axes: Axes, panel: Panel, look: Style, numbers: Mapping[str, int]
     else:
         for band in panel.bands:
             _draw_band(axes, band, look, numbers)
-        joined = any(map(is_reference, panel.lines))
+        # Points beside a reference alone are steps on a curve; beside other lines they are data.
+        joined = {line.style for line in panel.lines} == {"points", "dashed"}
         for line, pen in zip(panel.lines, pens(panel, look, numbers), strict=True):
             _draw_line(axes, line, pen, look, joined=joined)
     _draw_marks(axes, panel, look)

@@ -70,7 +70,7 @@
 
   function drawPanel(box, panel) {
     const unit = (over) => ({ overlaying: over, range: [0, 1], visible: false, fixedrange: true });
-    const traces = [...(panel.field ? fieldTraces(panel.field) : []), ...panel.bands.map(bandTrace), ...panel.lines.map((line) => lineTrace(line, panel.lines.some((l) => l.number < 0))), ...markTraces(panel)];
+    const traces = [...(panel.field ? fieldTraces(panel.field) : []), ...panel.bands.map(bandTrace), ...panel.lines.map((line) => lineTrace(line, panel.lines.every((l) => l.style === "points" || l.style === "dashed") && panel.lines.some((l) => l.style === "dashed"))), ...markTraces(panel)];
     const extra = { xaxis: axis(panel.x_label, panel.log_x), yaxis: axis(panel.y_label, panel.log_y), xaxis2: unit("x"), yaxis2: unit("y") };
     if (panel.field) {
       Object.assign(extra.xaxis, { range: [panel.field.x[0], panel.field.x.at(-1)], showgrid: false });
