@@ -11,8 +11,8 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from benchmarks.clinic.causes import CAUSES
 from benchmarks.clinic import corpus, interventions
+from benchmarks.clinic.causes import CAUSES
 from benchmarks.clinic.config import Config
 from benchmarks.clinic.interventions import Outcomes
 from benchmarks.clinic.live import losses_only

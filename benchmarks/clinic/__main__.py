@@ -1,6 +1,6 @@
 """The whole clinic: ``python -m benchmarks.clinic [--small] [--workers N]`` trains what is not cached, then reports.
 
-Both halves of the corpus, all remedies of every sick run, then ``docs/quality.md``. It may be stopped and started
+All parts of the corpus, all remedies of every sick run, then ``docs/quality.md``. It may be stopped and started
 again at any time. ``--small`` takes a few runs of the three quickest tasks and finishes in minutes; its report is for
 a look only and goes to ``benchmarks/.cache``.
 """
@@ -41,8 +41,10 @@ def main(arguments: list[str] | None = None) -> int:
         small.train()
         report += ["--part", "small", "--output", str(corpus.CACHE.parent / "quality_small.md")]
     else:
-        together([["benchmarks.clinic.corpus"], ["benchmarks.clinic.corpus", "--held-out"]])
-        for part in ([], ["--held-out"]):
+        parts = [["--part", str(first)] for first in corpus.SIZES]
+        for k in range(0, len(parts), options.workers):
+            together([["benchmarks.clinic.corpus", *part] for part in parts[k : k + options.workers]])
+        for part in parts:
             shards = [f"{k}/{options.workers}" for k in range(options.workers)]
             together([["benchmarks.clinic.interventions", *part, "--shard", shard] for shard in shards])
     print(f"trained in {time.time() - started:.0f} s", file=sys.stderr, flush=True)

@@ -1,6 +1,6 @@
 """What would have helped: every sick run trained again with every remedy, and how advice is scored by it.
 
-``python -m benchmarks.clinic.interventions [--held-out] [--sick N] [--task NAME]`` trains what is not cached yet (quick
+``python -m benchmarks.clinic.interventions [--part N] [--sick N] [--task NAME]`` trains what is not cached yet (quick
 tasks first) and may be stopped and started at any time; :func:`outcomes` reads the cache.
 """
 
@@ -207,12 +207,12 @@ def work(first: int, sick: int | None = None, only: Iterable[str] = (), shard: s
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.clinic.interventions", description=__doc__)
-    parser.add_argument("--held-out", action="store_true", help="the runs that nothing may be tuned on")
+    parser.add_argument("--part", type=int, default=0, choices=sorted(corpus.SIZES), help="of the corpus")
     parser.add_argument("--sick", type=int, help="only the first N sick runs")
     parser.add_argument("--task", action="append", default=[], help="only these tasks")
     parser.add_argument("--shard", default="0/1", help="k/n: the k-th of n equal shares of the work, from 0")
     options = parser.parse_args(arguments)
-    work(corpus.HELD_OUT if options.held_out else 0, options.sick, options.task, options.shard)
+    work(options.part, options.sick, options.task, options.shard)
     return 0
 
 
