@@ -54,22 +54,6 @@ def spirals(n: int, n_val: int, *, noise: float = 0.08, arms: int = 3, turns: fl
     return _cut(points + rng.normal(0.0, noise, points.shape), arm, n, arms)
 
 
-def moons(n: int, n_val: int, *, noise: float = 0.3, seed: int = 0) -> Data:
-    """Two half moons that overlap by the noise: x (n, 2), y 0 or 1.
-
-    >>> moons(20, 10).x_val.shape
-    torch.Size([10, 2])
-    """
-    rng = np.random.default_rng([seed, 102])
-    total = n + n_val
-    which = rng.permutation(np.arange(total) % 2)
-    angle = rng.uniform(0.0, np.pi, total)
-    x = np.where(which == 0, np.cos(angle), 1.0 - np.cos(angle)) - 0.5
-    y = np.where(which == 0, np.sin(angle), 0.5 - np.sin(angle)) - 0.25
-    points = np.stack([x, y], axis=1)
-    return _cut(points + rng.normal(0.0, noise, points.shape), which, n, 2)
-
-
 def teacher(n: int, n_val: int, *, dim: int = 8, noise: float = 0.1, seed: int = 0) -> Data:
     """A regression whose target is a random network of 16 tanh units, scaled to variance 1, plus noise.
 
@@ -130,10 +114,10 @@ _PLACES = (
 CANVAS = (13, 9)
 
 
-def digits(n: int, n_val: int, *, noise: float = 0.6, wrong: float = 0.0, seed: int = 0) -> Data:
+def digits(n: int, n_val: int, *, noise: float = 0.6, seed: int = 0) -> Data:
     """Seven-segment digits somewhere on a canvas of 13 × 9 pixels, under Gaussian pixel noise.
 
-    x (n, 1, 13, 9), y the digit. A share ``wrong`` of the *training* labels is replaced by random ones.
+    x (n, 1, 13, 9), y the digit.
 
     >>> digits(5, 2).x.shape
     torch.Size([5, 1, 13, 9])
@@ -149,7 +133,6 @@ def digits(n: int, n_val: int, *, noise: float = 0.6, wrong: float = 0.0, seed: 
             if lit == "1":
                 image[top : top + 9, left : left + 5][rows, columns] = strength
     images += rng.normal(0.0, noise, images.shape)
-    label[:n] = np.where(rng.uniform(size=n) < wrong, rng.integers(0, 10, n), label[:n])
     return _cut(images - images[:n].mean(), label, n, 10)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 from lossdoctor.lab.experiments.base import LR, SEED, Option, experiment, found
@@ -25,7 +26,7 @@ def four_patterns(
 
     from lossdoctor.lab.experiments.trained.data import spirals
     from lossdoctor.lab.experiments.trained.models import mlp
-    from lossdoctor.lab.experiments.trained.training import Recipe, train, with_
+    from lossdoctor.lab.experiments.trained.training import Recipe, train
 
     data, scarce = spirals(600, 400, seed=seed), spirals(few, 400, noise=0.18, seed=seed)
     tangled = spirals(600, 400, turns=1.5, seed=seed)
@@ -33,8 +34,8 @@ def four_patterns(
     setups = {
         "healthy": ([2, 32, 32, 3], data, recipe),
         "overfitting": ([2, 128, 128, 3], scarce, recipe),
-        "underfitting": ([2, 2, 3], tangled, with_(recipe, batch_size=64)),
-        "learning rate too high": ([2, 32, 32, 3], data, with_(recipe, lr=factor * lr)),
+        "underfitting": ([2, 2, 3], tangled, replace(recipe, batch_size=64)),
+        "learning rate too high": ([2, 32, 32, 3], data, replace(recipe, lr=factor * lr)),
     }
     runs = {
         name: train(partial(mlp, sizes, activation=nn.Tanh), found_data, its, seed=seed, name=name)

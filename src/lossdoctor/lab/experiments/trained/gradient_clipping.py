@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 from lossdoctor.lab.experiments.base import LR, SEED, Option, experiment, found
@@ -26,12 +27,12 @@ def gradient_clipping(
 
     from lossdoctor.lab.experiments.trained.data import adding
     from lossdoctor.lab.experiments.trained.models import Recurrent
-    from lossdoctor.lab.experiments.trained.training import Recipe, train, with_
+    from lossdoctor.lab.experiments.trained.training import Recipe, train
 
     data = adding(2000, 200, length=length, seed=seed)
     # Every step is logged, as it was: a mean over steps would hide the one that explodes.
     free = Recipe(steps=steps, lr=lr, optimizer="momentum", log_every=1)
-    clipped = with_(free, clip=clip)
+    clipped = replace(free, clip=clip)
     setups = {
         "no clipping": (1.0, free),
         f"clipped at {clip:g}": (1.0, clipped),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from lossdoctor.lab.experiments.base import LR, SEED, Option, experiment, found
 from lossdoctor.lab.experiments.trained.figures import last, outcomes, tail, train_and_val
 from lossdoctor.lab.result import Experiment
@@ -23,16 +25,16 @@ def more_patterns(
 
     from lossdoctor.lab.experiments.trained.data import teacher
     from lossdoctor.lab.experiments.trained.models import mlp
-    from lossdoctor.lab.experiments.trained.training import Recipe, train, with_
+    from lossdoctor.lab.experiments.trained.training import Recipe, train
 
     data = teacher(600, 300, dim=4, noise=0.3, seed=seed)
     good = Recipe(steps=steps, lr=lr, optimizer="sgd")
     setups = {
         "healthy": good,
-        "explosion": with_(good, lr=high * lr),
+        "explosion": replace(good, lr=high * lr),
         # A rate of zero is what a forgotten optimizer step, frozen weights or a schedule stuck at zero come to.
-        "flat line": with_(good, schedule=lambda _: 0.0),
-        "slow descent": with_(good, lr=low * lr),
+        "flat line": replace(good, schedule=lambda _: 0.0),
+        "slow descent": replace(good, lr=low * lr),
     }
     histories = {
         name: train(lambda: mlp([4, 32, 1], activation=nn.Tanh), data, recipe, seed=seed, name=name).history

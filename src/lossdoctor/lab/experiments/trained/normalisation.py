@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from lossdoctor.lab.experiments.base import LR, SEED, Option, experiment, found
 from lossdoctor.lab.experiments.trained.figures import compared, outcomes, tail
 from lossdoctor.lab.result import Experiment, Mark, Table
@@ -21,7 +23,7 @@ def normalisation(*, lr: float = 0.05, steps: int = 600, seed: int = 0) -> Exper
 
     from lossdoctor.lab.experiments.trained.data import Data, houses, standardised
     from lossdoctor.lab.experiments.trained.models import mlp
-    from lossdoctor.lab.experiments.trained.training import Recipe, seeded, train, with_
+    from lossdoctor.lab.experiments.trained.training import Recipe, seeded, train
     from lossdoctor.torchkit.hessian import Hessian
     from lossdoctor.torchkit.spectrum import extreme_eigenvalue
 
@@ -46,7 +48,7 @@ def normalisation(*, lr: float = 0.05, steps: int = 600, seed: int = 0) -> Exper
     low = limits["raw"] / 2
     base = Recipe(steps=steps, lr=lr, optimizer="sgd")
     names = (f"raw, rate {lr:g}", f"raw, rate {low:.1g}", f"normalised, rate {lr:g}")
-    setups = ((raw, base), (raw, with_(base, lr=low)), (scaled, base))
+    setups = ((raw, base), (raw, replace(base, lr=low)), (scaled, base))
     histories = {
         name: train(net, data, recipe, seed=seed, name=name).history
         for name, (data, recipe) in zip(names, setups, strict=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 from lossdoctor.lab.experiments.base import LR, SEED, Option, experiment, found
@@ -30,15 +31,15 @@ def overfitting_remedies(
 ) -> Experiment:
     from lossdoctor.lab.experiments.trained.data import digits
     from lossdoctor.lab.experiments.trained.models import mlp
-    from lossdoctor.lab.experiments.trained.training import Recipe, train, with_
+    from lossdoctor.lab.experiments.trained.training import Recipe, train
 
     data = digits(1500, 500, noise=0.4, seed=seed)
     base = Recipe(steps=steps, lr=lr, optimizer="adamw")
     setups = {
         "no remedy": (0.0, base),
-        "early stopping": (0.0, with_(base, patience=patience)),
+        "early stopping": (0.0, replace(base, patience=patience)),
         "dropout": (dropout, base),
-        "weight decay": (0.0, with_(base, weight_decay=weight_decay)),
+        "weight decay": (0.0, replace(base, weight_decay=weight_decay)),
     }
     runs = {
         name: train(partial(mlp, [117, 128, 128, 10], dropout=p), data, recipe, seed=seed, name=name)

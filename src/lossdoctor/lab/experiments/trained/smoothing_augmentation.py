@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lossdoctor.lab.experiments.base import LR, SEED, Option, experiment, found
@@ -30,7 +31,7 @@ def smoothing_augmentation(
 
     from lossdoctor.lab.experiments.trained.data import digits
     from lossdoctor.lab.experiments.trained.models import mlp
-    from lossdoctor.lab.experiments.trained.training import Recipe, train, with_
+    from lossdoctor.lab.experiments.trained.training import Recipe, train
 
     data = digits(400, 500, noise=0.2, seed=seed)
 
@@ -45,9 +46,9 @@ def smoothing_augmentation(
     base = Recipe(steps=steps, lr=lr)
     setups = {
         "plain": base,
-        "label smoothing": with_(base, label_smoothing=smoothing),
-        "augmentation": with_(base, augment=shifted),
-        "both": with_(base, label_smoothing=smoothing, augment=shifted),
+        "label smoothing": replace(base, label_smoothing=smoothing),
+        "augmentation": replace(base, augment=shifted),
+        "both": replace(base, label_smoothing=smoothing, augment=shifted),
     }
     runs = {
         name: train(lambda: mlp([117, 128, 128, 10]), data, recipe, seed=seed, name=name)
@@ -121,7 +122,7 @@ def smoothed_entropy(smoothing: float, classes: int) -> float:
     """
     other = smoothing / classes
     main = 1 - smoothing + other
-    return -main * math.log(main) - (classes - 1) * (other * math.log(other) if other else 0.0)
+    return 0.0 - main * math.log(main) - (classes - 1) * (other * math.log(other) if other else 0.0)
 
 
 def _confidence(output: Tensor, target: Tensor) -> tuple[float, float]:

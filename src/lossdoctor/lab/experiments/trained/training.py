@@ -9,7 +9,7 @@ import copy
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -85,7 +85,6 @@ class Run:
     best_val_loss: float
     val_loss: float
     val_accuracy: float
-    extra: dict[str, float] = field(default_factory=dict)
 
 
 @contextmanager
@@ -129,9 +128,9 @@ def train(
     Raises:
         UsageError: an unknown optimizer.
 
-    >>> from lossdoctor.lab.experiments.trained.data import moons
+    >>> from lossdoctor.lab.experiments.trained.data import spirals
     >>> from lossdoctor.lab.experiments.trained.models import mlp
-    >>> run = train(lambda: mlp([2, 8, 2]), moons(100, 50), Recipe(steps=40))
+    >>> run = train(lambda: mlp([2, 8, 3]), spirals(100, 50), Recipe(steps=40))
     >>> run.history.val_loss[-1] < run.history.val_loss[0]
     True
     """
@@ -142,11 +141,6 @@ def train(
         )
     with seeded(seed):
         return _Loop(make_model(), data, recipe, seed if order_seed is None else order_seed, name, loss_fn, watch).run()
-
-
-def repeat(make_model: Callable[[], nn.Module], data: Data, recipe: Recipe, seeds: range, **options: Any) -> list[Run]:
-    """The same training from several seeds."""
-    return [train(make_model, data, recipe, seed=seed, **options) for seed in seeds]
 
 
 def accuracy(output: Tensor, target: Tensor) -> float:
@@ -278,8 +272,3 @@ def cross_entropy(output: Tensor, target: Tensor, *, smoothing: float = 0.0) -> 
     return nn.functional.cross_entropy(
         output.reshape(-1, output.shape[-1]), target.reshape(-1), label_smoothing=smoothing
     )
-
-
-def with_(recipe: Recipe, **changes: Any) -> Recipe:
-    """The recipe with some settings changed: what an experiment compares."""
-    return replace(recipe, **changes)

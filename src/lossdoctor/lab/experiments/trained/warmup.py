@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 from lossdoctor.lab.experiments.base import LR, SEED, Option, experiment, found
@@ -23,12 +24,12 @@ def warmup(*, lr: float = 0.02, warmup: int = 100, depth: int = 8, steps: int = 
 
     from lossdoctor.lab.experiments.trained.data import characters
     from lossdoctor.lab.experiments.trained.models import Transformer
-    from lossdoctor.lab.experiments.trained.training import Recipe, train, with_
+    from lossdoctor.lab.experiments.trained.training import Recipe, train
 
     data = characters(500, 60, length=16, seed=seed)
     codes = data.classes or 0
     cold = Recipe(steps=steps, lr=lr, batch_size=16, val_every=10)
-    warm = with_(cold, warmup=warmup, schedule=lambda step: min(1.0, (step + 1) / warmup))
+    warm = replace(cold, warmup=warmup, schedule=lambda step: min(1.0, (step + 1) / warmup))
     setups = {
         "without warmup": (False, cold),
         f"warmup of {warmup} steps": (False, warm),
