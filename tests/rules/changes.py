@@ -42,11 +42,10 @@ def losses_changed(history: TrainingHistory, change: Callable[[Floats], Floats])
     )
 
 
-def every(k: int, least: int = 1) -> Change:
-    """Every k-th row of each curve that has at least ``least`` rows left, ending as near the end as that allows."""
-    return lambda h: rebuilt(
-        h, {n: c.take(slice(k - 1, None, k)) if len(c) >= k * least else c for n, c in h.curves.items()}
-    )
+def every(k: int, *, first: bool = False) -> Change:
+    """Every k-th row of each curve that has so many, from the k-th on (a logger's) or from the first."""
+    start = 0 if first else k - 1
+    return lambda h: rebuilt(h, {n: c.take(slice(start, None, k)) if len(c) >= k else c for n, c in h.curves.items()})
 
 
 def means(k: int) -> Change:
@@ -111,13 +110,16 @@ def doubled(history: TrainingHistory) -> TrainingHistory:
 
 
 def jostled(rng: np.random.Generator, share: float) -> Change:
-    """Rows swap places with their neighbours, as when several writers share one file."""
+    """Rows swap places with their neighbours, as when several writers share one file; the last one stays.
+
+    A last row alone that goes back is a summary of the run, and no part of the curve.
+    """
 
     def swap(history: TrainingHistory) -> TrainingHistory:
         out = {}
         for name, curve in history.curves.items():
             order = np.arange(len(curve))
-            for i in np.flatnonzero(rng.random(max(len(curve) - 1, 0)) < share):
+            for i in np.flatnonzero(rng.random(max(len(curve) - 2, 0)) < share):
                 order[i], order[i + 1] = order[i + 1], order[i]
             out[name] = curve.take(order)
         return rebuilt(history, out)
