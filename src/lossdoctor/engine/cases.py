@@ -39,6 +39,8 @@ def build_cases(
     surviving = {name: _surviving(history[name]) for name in _judged_names(roles)}
     whole_span = Segment(segments[0].first_step, segments[-1].last_step) if segments else Segment(0, 0)
 
+    averaged = _epoch_averaged(surviving, roles, history.step_unit)
+
     def case(curves: Mapping[str, Curve], segment: Segment, index: int) -> Case:
         readings = {n: Reading(summarize(c.steps, c.values)) for n, c in curves.items() if len(c)}
         return Case(
@@ -53,7 +55,7 @@ def build_cases(
             options=options,
             notes=history.notes,
             events=history.events,
-            epoch_averaged=_epoch_averaged(history, roles),
+            epoch_averaged=averaged,
         )
 
     whole = case(surviving, whole_span, 0)
@@ -110,10 +112,10 @@ def _cut(curves: Mapping[str, Curve], segments: Sequence[Segment], index: int) -
     return out
 
 
-def _epoch_averaged(history: TrainingHistory, roles: RoleMap) -> bool:
+def _epoch_averaged(curves: Mapping[str, Curve], roles: RoleMap, step_unit: str) -> bool:
     """Whether the training loss is one value per epoch: the log says so, or it comes with every evaluation."""
-    train, val = history.curve("train_loss"), history.curve("val_loss")
-    if history.step_unit == "epoch" and train is not None:  # many values within one epoch are no averages over it
+    train, val = (curves.get(roles.primary(role) or "") for role in ("train_loss", "val_loss"))
+    if step_unit == "epoch" and train is not None:  # many values within one epoch are no averages over it
         return len(np.unique(train.steps)) > 0.9 * len(train)
     if train is None or val is None or len(train) != len(val) or len(val) < 4:
         return False

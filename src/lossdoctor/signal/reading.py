@@ -94,7 +94,7 @@ class Reading:
 
     @cached_property
     def inflation(self) -> float:
-        """How much wandering of the level widens the standard error of a mean, 1 (white noise) to 3."""
+        """How much wandering of the level widens the standard error of a mean: 1 (white noise) to 4.4 (smoothed)."""
         k = len(self.y)
         if k < 16:
             return 1.0
@@ -105,7 +105,7 @@ class Reading:
             rest = rest / largest  # squares of very large or small losses leave the range of doubles
         scale = float(np.dot(rest, rest))
         rho = float(np.dot(rest[1:], rest[:-1])) / scale if scale > 0 else 0.0
-        rho = min(max(rho, 0.0), 0.8)
+        rho = min(max(rho, 0.0), 0.9)
         return float(np.sqrt((1 + rho) / (1 - rho)))
 
     def window(self, first: int, last: int) -> Level:

@@ -18,6 +18,8 @@ from lossdoctor.signal.arrays import median
 from lossdoctor.signal.reading import Reading
 from lossdoctor.signal.shape import fall
 
+_FIRST = 0.05  # share of the run within which the first logged loss is that of a model that has learned little
+
 
 class GeneralizationGap(Rule):
     """Validation stands far above training, from the first evaluation on or since the training set was memorised.
@@ -79,8 +81,10 @@ class GeneralizationGap(Rule):
         train, above = p.train, p.above
         drop, start, end = p.drop, train.start.value, train.end.value
         clear = fall(train)
-        if drop <= 0 or len(above) < 6 or clear is None or clear.z < 4 or begins_late(train):
+        if drop <= 0 or len(above) < 6 or clear is None or clear.z < 4:
             return None
+        if train.summary.first_step > _FIRST * train.summary.last_step:
+            return None  # most may have been learned before the first row
         if train.positive and end > 0.6 * start:
             return None  # little was learned: any gap is large beside it
         first, last = median(above[:3]), median(above[-max(3, len(above) // 4) :])

@@ -28,10 +28,9 @@ class FlatLine(Rule):
 
     ## When it is wrong
     A run continued from a trained checkpoint starts low and stays level. It is left alone when the log shows so: its
-    steps start late, the accuracy is high from the start, or the loss less than half of what guessing gives. A
-    trained model's batches also differ far more from one another, against their mean, than those of a model that
-    guesses: a flat loss with strong noise is only told as information, and so is that of a log whose first rows are
-    missing.
+    first steps are missing, the accuracy is high from the start, or the loss less than half of what guessing gives.
+    A trained model's batches also differ far more from one another, against their mean, than those of a model that
+    guesses: a flat loss with strong noise is only told as information.
 
     ## What to try
     Look at the gradient norm: zero means detached or frozen parameters or a missing optimizer step. Then overfit
@@ -72,8 +71,9 @@ class FlatLine(Rule):
         if whole is None or is_continued(case, reading, case.option(self, "learned_accuracy")):
             return
         how = self._how_flat(case, metric, reading, whole)
-        if how:
-            yield self._describe(case, metric, reading, whole, how)
+        dead = _no_gradient(case)
+        if how and (dead or not begins_late(reading)):  # what it lost before the log begins, nobody knows
+            yield self._describe(case, metric, reading, whole, how, dead)
 
     def _how_flat(self, case: Case, metric: str, reading: Reading, whole: Fall) -> str:
         if (reading.positive and self._next_to_nothing(case, reading, whole)) or self._within_noise(
@@ -121,24 +121,21 @@ class FlatLine(Rule):
         small = case.option(self, "known_fall" if far_above_expected(case, metric, reading) else "once_fall")
         return "after a first small fall" if level and seen and 0 <= lost < small else ""
 
-    def _describe(self, case: Case, metric: str, reading: Reading, whole: Fall, how: str) -> Finding:
+    def _describe(self, case: Case, metric: str, reading: Reading, whole: Fall, how: str, dead: bool) -> Finding:
         lost = reading.start.value - reading.end.value
         change = percent(-lost / abs(reading.start.value)) if reading.positive else short(-lost)
         summary = (
             f"{metric} is flat {how}: {short(reading.start.value)} at the start, {short(reading.end.value)} at the end "
             f"(change {change}; the run's trend is {in_noise(abs(whole.z))})"
         )
-        norms = case.reading("grad_norm")
-        dead = norms is not None and len(norms) >= 3 and float(norms.summary.max_value) == 0.0
         noisy = reading.positive and reading.raw_sigma > case.option(self, "noisy") * abs(reading.end.value)
-        late = begins_late(reading)
         confidence = 0.9 if abs(whole.z) < 2 and len(reading) >= 30 else 0.75
         return self.finding(
             case,
             metric=metric,
-            severity="info" if (noisy or late) and not dead else self.severity,
+            severity="info" if noisy and not dead else self.severity,
             summary=summary,
-            confidence=0.97 if dead else 0.5 if noisy or late else confidence,
+            confidence=0.97 if dead else 0.5 if noisy else confidence,
             onset_step=int(reading.steps[0]),
             evidence={
                 "start": reading.start.value,
@@ -151,6 +148,12 @@ class FlatLine(Rule):
             actions=_ACTIONS_DEAD if dead else _ACTIONS,
             explains=("LD204", "LD302", "LD203", "LD205", "LD305", "LD307"),
         )
+
+
+def _no_gradient(case: Case) -> bool:
+    """Whether a gradient norm is logged and was never anything but zero."""
+    norms = case.reading("grad_norm")
+    return norms is not None and len(norms) >= 3 and float(norms.summary.max_value) == 0.0
 
 
 def _error_of(part: Fall, reading: Reading) -> float:

@@ -72,6 +72,8 @@ class LossDivergence(Rule):
 
     def _diverged(self, case: Case, reading: Reading, t: Turn) -> bool:
         kept = case.option(self, "kept")
+        if is_blow_up(reading, t) and t.late_z > 0:
+            kept *= 0.5  # far above where it started and rising: what blew up may swing widely
         few = len(reading) < 12
         if few and _one_low_start(reading, t):
             return False
