@@ -93,7 +93,7 @@ class Capture:
         gradient = tensor.grad if leaf else None
 
         def restore() -> None:
-            if type(tensor) in (Tensor, nn.Parameter, nn.Buffer) and not _same_memory(tensor, alias):
+            if type(tensor) in (Tensor, nn.Parameter) and not _same_memory(tensor, alias):
                 tensor.data = alias
             if content is not None:
                 # Through .data, graphs made before the body stay valid; of a sparse tensor it would be a copy.

@@ -222,6 +222,18 @@ def test_broken_values_are_shown(tmp_path: Path) -> None:
     nothing.panel()
 
 
+def test_fields_choose_levels_and_mark_minima_of_the_plane() -> None:
+    model = nn.Linear(2, 1, bias=False)
+    nn.init.ones_(model.weight)
+    bowl = random_plane(model, lambda m: (m.weight - 1).square().sum(), points=11).field()
+    assert bowl.levels == "linear"
+    assert bowl.minima.tolist() == [[0.0, 0.0]]
+    steep = random_plane(model, lambda m: (4 * (m.weight - 1)).abs().sum().exp(), points=11).field()
+    assert steep.levels == "log"
+    slope = random_plane(model, lambda m: m.weight.sum(), points=11).field()
+    assert len(slope.minima) == 0  # on the edge: the surface goes on falling beyond
+
+
 def test_low_precision_and_tied_weights() -> None:
     model = nn.Sequential(nn.Linear(4, 4, bias=False), nn.Tanh(), nn.Linear(4, 4, bias=False)).bfloat16()
     model[2].weight = model[0].weight

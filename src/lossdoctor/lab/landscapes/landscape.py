@@ -96,12 +96,19 @@ class Landscape:
         return float(self.x[column]), float(self.y[row])
 
     def field(self) -> Field:
-        """For drawing: levels are logarithmic when the values span more than a factor of fifty."""
+        """For drawing.
+
+        Levels are logarithmic where a quarter of the plane lies within a twentieth of the range above the least value,
+        so that linear ones would show the rims only. The least value is marked as a minimum of the plane unless it is
+        on its edge.
+        """
         finite = self.values[np.isfinite(self.values)]
-        log = len(finite) > 0 and finite.min() > 0 and finite.max() > 50 * finite.min()
-        lowest = np.array([self.lowest]) if len(finite) else np.empty((0, 2))
+        log = len(finite) > 0 and np.ptp(finite) > 20 * (np.quantile(finite, 0.25) - finite.min())
+        x, y = self.lowest
+        inside = self.x[0] < x < self.x[-1] and self.y[0] < y < self.y[-1]
         shown = np.where(np.isfinite(self.values), self.values, np.nan)
-        return Field(self.x, self.y, shown, minima=lowest, levels="log" if log else "linear")
+        minima = np.array([[x, y]]) if inside else np.empty((0, 2))
+        return Field(self.x, self.y, shown, minima=minima, levels="log" if log else "linear")
 
     def panel(self, title: str = "Loss landscape") -> Panel:
         """For drawing: the field, and the path over it."""
