@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from lossdoctor.cli.lab_names import KINDS
+from lossdoctor.cli.lab_names import KINDS, meant
+from lossdoctor.cli.lab_run import DESCENT
+from lossdoctor.lab.experiments import Spec
+from lossdoctor.lab.result import Experiment, Line, Panel
 from tests.cli.support import Invoke, shell
 
 pytest.importorskip("torch")
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -138,6 +145,36 @@ def test_guides_are_listed_and_printed_with_sources(invoke: Invoke) -> None:
     assert "goyal2017" in done.out
     rows = json.loads(invoke("lab", "guide", "optimizers", "-f", "json").out)["optimizers"]
     assert rows[0]["optimizer"] == "Adam"
+
+
+def commands() -> list[str]:
+    """Every command of the lab in the pages that tell of it."""
+    text = "".join((ROOT / page).read_text("utf-8") for page in ("README.md", "docs/lab.md", "docs/lab-gallery.md"))
+    return sorted(set(re.findall(r"^\$ lossdoctor (lab .+)$", text, re.MULTILINE)))
+
+
+@pytest.mark.parametrize("command", commands())
+def test_commands_of_the_pages_work(invoke: Invoke, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+    """Cut short: a descent by its steps, a map by its points; an experiment only as far as to check its options."""
+
+    def checked(self: Spec, **options: object) -> Experiment:
+        known = {o.name: o for o in self.options}
+        for name, value in options.items():
+            known[name].check(value)
+        steps = np.arange(4.0)
+        return Experiment(self.name, self.title, "", (Panel("", "x", "y", (Line("a", steps, steps),)),))
+
+    monkeypatch.setattr(Spec, "__call__", checked)
+    words = [w.replace(".html", ".png") for w in shlex.split(command)]
+    if words[1] == "run":
+        words += ["--dpi", "40", "--frames", "3"]
+        name, flags = words[2], {w.partition("=")[0].lstrip("-") for w in words[3:] if w.startswith("--")}
+        if meant(name, "surface" if "surface" in words else None, flags & set(DESCENT))[0] == "surface":
+            words += ["--steps", "3"]
+    elif words[1] == "basins":
+        words += ["--resolution", "8", "--steps", "3", "--dpi", "40"]
+    done = invoke(*words)
+    assert (done.code, [line for line in done.err.splitlines() if "wrote" not in line]) == (0, [])
 
 
 @pytest.mark.parametrize(

@@ -44,11 +44,13 @@ SECTIONS: dict[str, tuple[Shown, ...]] = {
         Shown("step_table.png", "(w − 3)² at 0.1, 0.9 and 0.01, step by step", "lab run step_table"),
         Shown("revenue.png", "Revenue over ad spend and discount", "lab run revenue"),
         Shown("house_prices.png", "House prices: raw inputs and scaled ones", "lab run house_prices"),
+        Shown("missing_values.png", "Missing values in the inputs", "lab run missing_values"),
         Shown("double_well.png", "Two wells, five starts, with and without momentum", "lab run double_well"),
     ),
     "Learning rates": (
         Shown("learning_rates.png", "Four rates on one bowl", "lab run learning_rates"),
         Shown("critical_rate.png", "Where it breaks", "lab run critical_rate"),
+        Shown("overflow.png", "Beyond it: Inf, then NaN", "lab run overflow"),
         Shown("lr_range_test.png", "The range test", "lab run lr_range_test"),
         Shown("schedules.png", "Schedules", "lab run schedules"),
         Shown(
@@ -67,6 +69,7 @@ SECTIONS: dict[str, tuple[Shown, ...]] = {
         ),
         Shown("basins.png", "Basins of attraction", "lab basins himmelblau --lr 0.01 --resolution 256"),
         Shown("saddle.png", "On the ridge of a saddle", "lab run saddle"),
+        Shown("plateau_crossing.png", "Across a plateau", "lab run plateau_crossing"),
         Shown(
             "film.gif",
             "A film",
@@ -78,6 +81,7 @@ SECTIONS: dict[str, tuple[Shown, ...]] = {
     "Optimizers": (
         Shown("optimizers.png", "SGD, momentum, RMSProp and Adam", "lab run optimizers"),
         Shown("momentum.png", "What momentum does", "lab run momentum"),
+        Shown("adam_first_steps.png", "Adam's first steps", "lab run adam_first_steps"),
         Shown("ravine.png", "A ravine", "lab run ravine --kind experiment"),
     ),
     "Batches": (

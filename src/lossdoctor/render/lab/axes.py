@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 FONT = 7.5  # points: what can still be read where a column is 80 mm wide
 SHARE = 0.84  # of the room of a panel; the rest holds the numbers of its axis
+_HIGHEST = 1e280
 _FEW = 40  # up to so many points, each gets a marker
 _MANY = 150  # from so many points on a line is thinner: it may be noisy
 MOST_ENTRIES = 9
@@ -72,7 +73,8 @@ def width_of(axes: Axes) -> float:
 
 def _draw_line(axes: Axes, line: Line, pen: Pen, look: Style, *, joined: bool) -> None:
     label = literal(visible(line.label, 60)) or "_"
-    x, y = drawable(line.x), drawable(line.y)
+    # A logarithmic axis needs room beyond its last value, which doubles have not above this.
+    x, y = (np.minimum(drawable(values), _HIGHEST) for values in (line.x, line.y))
     fine = int((np.isfinite(x) & np.isfinite(y)).sum())
     few: dict[str, Any] = {"marker": pen.marker, "markersize": 3.2, "markeredgewidth": 0} if fine <= _FEW else {}
     if line.style == "points":
