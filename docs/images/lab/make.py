@@ -74,7 +74,7 @@ SECTIONS: dict[str, tuple[Shown, ...]] = {
             "film.gif",
             "A film",
             "lab run ravine --optimizer sgd,momentum,adam --lr 0.018 --condition 100 --start=-4,1.5 --steps 60 "
-            "--frames 16 --width 95 --fps 4",
+            "--frames 14 --width 158 --fps 4",
             "To play, slide and turn it in a browser: `-o film.html`.",
         ),
     ),

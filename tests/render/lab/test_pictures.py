@@ -37,7 +37,13 @@ def labels(axes: Any) -> list[str]:
 def test_text_is_large_enough_stays_inside_and_does_not_overlap(style: str, width: float) -> None:
     from matplotlib.text import Text
 
-    made = figure([plane("log"), curves(), classes()], title="All kinds of panels", style=style, width=width)
+    steps = np.arange(400.0)
+    names = ("plain, lr 0.0198", "momentum, lr 0.0331", "Adam, lr 0.3", "RMSProp, lr 0.0125")
+    tall = Panel("Long names beside long numbers", "step", "loss", tuple(
+        Line(name, steps, np.exp(-steps / (9 + i))) for i, name in enumerate(names)
+    ), log_y=True)  # fmt: skip
+    panels = [plane("log"), tall, curves(), classes()]
+    made = figure(panels, title="All kinds of panels", style=style, width=width)
     made.draw_without_rendering()
     renderer = made.canvas.get_renderer()  # type: ignore[attr-defined]
     boxes = {}
@@ -188,7 +194,7 @@ def test_columns_follow_the_width() -> None:
 
 
 def test_columns_of_a_legend_fit() -> None:
-    assert columns_for([5] * 4, 226) > columns_for([25] * 4, 226) >= 1
+    assert columns_for(["short"] * 4, 226) > columns_for(["a name that is much longer"] * 4, 226) >= 1
 
 
 @pytest.mark.parametrize("suffix", [".png", ".svg", ".pdf"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
 
 FONT = 7.5  # points: what can still be read where a column is 80 mm wide
 SHARE = 0.84  # of the room of a panel; the rest holds the numbers of its axis
+LEGEND_SHARE = 0.82
 _HIGHEST = 1e280
+_FAR = 1.5  # a curve is far wider than what moves on it from this share on
 _FEW = 40  # up to so many points, each gets a marker
 _MANY = 150  # from so many points on a line is thinner: it may be noisy
 MOST_ENTRIES = 9
@@ -91,14 +94,15 @@ def _draw_line(axes: Axes, line: Line, pen: Pen, look: Style, *, joined: bool) -
 
 
 def _near_points(axes: Axes, panel: Panel) -> None:
-    """Points on a reference curve are what is looked at: the axes show them and their surroundings, not all of it."""
-    points = [line for line in panel.lines if line.style == "points"]
-    if panel.field is not None or not points or not any(map(is_reference, panel.lines)):
-        return
+    """Of a curve that reaches far beyond what moves on it, the axes show only the surroundings of that."""
     drawn = [line for line in panel.lines if not is_reference(line)]
+    curves = [line for line in panel.lines if is_reference(line)]
+    if panel.field is not None or not drawn or not curves or panel.log_x or panel.log_y:
+        return
     x, y = (np.concatenate([getattr(line, side) for line in drawn]) for side in "xy")
     fine = np.isfinite(x) & np.isfinite(y)
-    if not fine.any() or panel.log_x or panel.log_y:
+    far = max(float(np.ptp(line.x[np.isfinite(line.x)])) for line in curves if np.isfinite(line.x).any())
+    if not fine.any() or far < _FAR * float(np.ptp(x[fine])):
         return
     for values, limit, low, high in ((x[fine], axes.set_xlim, 0.2, 0.2), (y[fine], axes.set_ylim, 0.08, 0.15)):
         span = float(np.ptp(values)) or 1.0
@@ -204,7 +208,14 @@ def _beside(axes: Axes, text: str, x: float, y: float, look: Style) -> None:
 
 def log_ticks(axes: Axes, panel: Panel) -> None:
     """Within a few powers of ten plain numbers read better than exponents; beyond, six labels are enough."""
-    from matplotlib.ticker import FuncFormatter, LogFormatterSciNotation, LogLocator, NullFormatter
+    from matplotlib.ticker import (
+        FixedLocator,
+        FuncFormatter,
+        LogFormatterSciNotation,
+        LogLocator,
+        NullFormatter,
+        NullLocator,
+    )
 
     for wanted, axis, limits in (
         (panel.log_x, axes.xaxis, axes.get_xlim()),
@@ -213,9 +224,16 @@ def log_ticks(axes: Axes, panel: Panel) -> None:
         if not wanted:
             continue
         low, high = sorted(limits)
-        decades = math.log10(high) - math.log10(low) if 0 < low < high < math.inf else 99.0
+        decades = math.log10(high) - math.log10(low) if 0 < low < high < math.inf else math.inf
         plain = decades < 5 and low >= 1e-5 and high <= 1e6
-        close = decades < 1.3  # hardly a power of ten in view: name 2 and 5 as well
+        close = decades < 2.2  # few powers of ten in view: name 2 and 5 as well
+        if 20 < decades < math.inf:  # Matplotlib's own locator would step beyond the largest double
+            every = math.ceil(decades / 6)
+            powers = range(math.ceil(math.log10(low) / every) * every, math.floor(math.log10(high)) + 1, every)
+            axis.set_major_locator(FixedLocator([10.0**power for power in powers]))
+            axis.set_minor_locator(NullLocator())
+            axis.set_major_formatter(LogFormatterSciNotation())
+            continue
         axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if close else (1.0,), numticks=12 if close else 7))
         axis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}") if plain else LogFormatterSciNotation())
         axis.set_minor_formatter(NullFormatter())
@@ -261,17 +279,28 @@ def note_lines(note: str, room: float) -> list[str]:
     return textwrap.wrap(visible(note, 600), max(20, int(SHARE * room / (0.54 * (FONT - 0.5)))))
 
 
-def columns_for(lengths: Sequence[int], room: float) -> int:
-    """The most columns in which entries of these lengths (letters) fit into ``room`` points.
+def columns_for(labels: Sequence[str], room: float) -> int:
+    """The most columns in which entries of these names fit beside an axis of a panel ``room`` points wide.
 
-    >>> columns_for([8, 10], 200), columns_for([30, 30], 150)
+    >>> columns_for(["one", "another"], 200), columns_for(["a name as long as this one"] * 2, 150)
     (2, 1)
     """
-    for columns in range(len(lengths), 1, -1):
-        widest = [int(part.max()) for part in np.array_split(np.asarray(lengths), columns)]  # as Matplotlib fills them
-        if sum(widest) * 0.5 * FONT + 28 * len(widest) <= SHARE * room:
+    widths = np.array([text_width(label, FONT) for label in labels])
+    for columns in range(len(labels), 1, -1):
+        widest = [float(part.max()) for part in np.array_split(widths, columns)]  # as Matplotlib fills them
+        if sum(widest) + 28 * len(widest) <= LEGEND_SHARE * room:
             return columns
     return 1
+
+
+@cache
+def text_width(text: str, size: float) -> float:
+    """The width of a text in points, in the font of pictures."""
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import text_to_path
+
+    width, _, _ = text_to_path.get_text_width_height_descent(text, FontProperties(size=size), ismath=False)
+    return float(width)
 
 
 def _legend(axes: Axes, panel: Panel, look: Style, room: float) -> int:
@@ -287,7 +316,7 @@ def _legend(axes: Axes, panel: Panel, look: Style, room: float) -> int:
         hidden = len(labels) - MOST_ENTRIES + 1
         handles, labels = handles[: MOST_ENTRIES - 1], labels[: MOST_ENTRIES - 1]
         handles, labels = [*handles, axes.plot([], [], " ")[0]], [*labels, f"and {hidden} more"]
-    columns = columns_for([len(label) for label in labels], room)
+    columns = columns_for(labels, room)
     rows = math.ceil(len(labels) / columns)
     legend = axes.legend(
         handles,

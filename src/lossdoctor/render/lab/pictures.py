@@ -116,7 +116,7 @@ def _height(panel: Panel, column: float, view: str) -> float:
     entries += dict.fromkeys(m.text for m in panel.marks if m.text and (m.x is None or m.y is None))
     if panel.field is not None:
         entries += [*panel.field.categories, "minimum (4)", "saddle (4)"]
-    shown = [len(e) for e in entries[:MOST_ENTRIES]]
+    shown = [visible(e, 60) for e in entries[:MOST_ENTRIES]]
     rows = math.ceil(len(shown) / columns_for(shown, room)) if shown else 0
     axes = 0.8 * column if panel.field is not None and view == "plane" else 0.58 * column
     axes = 0.85 * column if panel.field is not None and view == "space" else axes
