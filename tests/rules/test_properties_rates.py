@@ -89,7 +89,7 @@ def test_one_value_that_is_no_number_alarms_by_its_own_codes_only() -> None:
     rng = np.random.default_rng(3)
     found, total = [], 0
     for name, history in quiet():
-        for metric in list(history.curves)[:4]:
+        for metric in list(history.curves)[:2]:
             last = len(history[metric]) - 1
             if last < 3:
                 continue
@@ -98,7 +98,7 @@ def test_one_value_that_is_no_number_alarms_by_its_own_codes_only() -> None:
             other = alarms(changes.replaced(metric, index, value)(history)) - {"LD101", "LD107"}
             total += 1
             found += [f"{name}, {metric}[{index}] = {value}: {', '.join(sorted(other))}"] if other else []
-    assert total > 2 * LEAST_RUNS
+    assert total > 1.5 * LEAST_RUNS
     at_most(MOST / 2, found, total)
 
 
