@@ -29,7 +29,7 @@ HARM = 0.5  # how much of a right action's worth a harmful one costs
 CHECK = 0.8  # to look somewhere is worth less than to change what is wrong
 LEAST_WORTH = 0.15  # expected worth below which an action is not added to those of the rule
 LEAST_CAUSE = 0.08
-RULES_SHARE = 0.3  # weight of the rule's own likelihoods against the forest's
+RULES_SHARE = 0.2  # weight of the rule's own likelihoods against the forest's
 # Remarks that become a warning when all of the run looks sick.
 RAISED = frozenset({"LD201", "LD203", "LD204", "LD205", "LD207", "LD302", "LD303", "LD305", "LD306"})
 SHOWN_SIGNS = 3
@@ -73,12 +73,21 @@ def experience() -> Experience:
     )
 
 
-def refine(findings: Sequence[Finding], case: Case) -> tuple[Finding, ...]:
-    """The same findings with calibrated confidences, and the first with its causes and actions in the proven order."""
+def refine(findings: Sequence[Finding], case: Case, *, advise: bool = True) -> tuple[Finding, ...]:
+    """The same findings with calibrated confidences, and the first with its causes and actions in the proven order.
+
+    Without ``advise`` causes and actions stay as the rules have them: what was learned rests on what all rules found.
+    """
     known = experience()
     calibrated = [_calibrated(f, known) for f in findings]
     primary = case.primary
-    if not calibrated or primary is None or primary[1].summary.n < LEAST_POINTS or findings[0].code == "LD000":
+    if (
+        not advise
+        or not calibrated
+        or primary is None
+        or primary[1].summary.n < LEAST_POINTS
+        or findings[0].code == "LD000"
+    ):
         return tuple(calibrated)
     inputs = inputs_of(case, findings)
     calibrated[0] = _advised(calibrated[0], case, inputs, known)

@@ -57,7 +57,7 @@ def diagnose(
     with np.errstate(all="ignore"):  # losses of 1e300 overflow in squares; the rules test for what is finite
         whole, segments = build_cases(history, known, measurements, check_options(settings))
         findings, abstained, crashed = _run(rules, whole, segments)
-        ordered = refine(order(findings), whole)
+        ordered = refine(order(findings), whole, advise=not (settings.select or settings.ignore))
         status = status_of(ordered, whole)
         basis = basis_of(status, ordered, whole)
     return Diagnosis(

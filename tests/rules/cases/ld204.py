@@ -17,7 +17,14 @@ def _idle() -> TrainingHistory:
     return TrainingHistory({"train/CrossEntropyLoss": (np.arange(1, 301), loss)})
 
 
+def _at_once() -> TrainingHistory:
+    """All that is learned is learned in the first steps of many; then it idles."""
+    rng = np.random.default_rng(11)
+    return losses(*(2.3 + 2.0 * np.exp(-np.arange(600) / 4.0) + 0.05 * rng.standard_normal(600)))
+
+
 SICK = {
+    "over within the first steps": _at_once,
     "idles high": _idle,
     "converged early": seeded(shapes.level_tail, 4),
 }

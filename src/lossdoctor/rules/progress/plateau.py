@@ -53,7 +53,9 @@ class Plateau(Rule):
         metric, reading = primary
         s = stall(reading)
         whole = fall(reading)
-        if s is None or whole is None or s.share < case.option(self, "long") or whole.z < 3:
+        if s is None or whole is None or s.share < case.option(self, "long"):
+            return
+        if whole.z < 3 and not reading.fell:  # what falls within the first steps is no part of an eighth of the run
             return
         warn = (
             reading.positive
