@@ -30,20 +30,22 @@ class Splits:
         return {"train": self.train, "val": self.val, "test": self.test}
 
 
-def _split(x: Tensor, y: Tensor, seed: int, sizes: tuple[int, int]) -> Splits:
+def split(x: Tensor, y: Tensor, seed: int, sizes: tuple[int, int]) -> Splits:
     """Shuffle and cut: ``sizes`` for train and val, the rest for test."""
     order = torch.from_numpy(np.random.default_rng([seed, 11]).permutation(len(x)))
     a, b, c = order[: sizes[0]], order[sizes[0] : sum(sizes)], order[sum(sizes) :]
     return Splits((x[a], y[a]), (x[b], y[b]), (x[c], y[c]))
 
 
-def _standardised(values: NDArray[np.float64]) -> Tensor:
+def standardised(values: NDArray[np.float64]) -> Tensor:
+    """Columns of mean 0 and spread 1, in single precision."""
     scaled = (values - values.mean(axis=0)) / (values.std(axis=0) + 1e-9)
     return torch.from_numpy(scaled.astype(np.float32))
 
 
 @lru_cache(maxsize=1)
-def _digits() -> tuple[Tensor, Tensor]:
+def digits_with_classes() -> Pair:
+    """All 1,797 digits, flat pixels in 0..1, with their classes."""
     from sklearn.datasets import load_digits
 
     bunch = load_digits()
@@ -52,26 +54,26 @@ def _digits() -> tuple[Tensor, Tensor]:
 
 def digits(seed: int) -> Splits:
     """1,797 digits of 8×8 pixels in 0..1, flat, with their class."""
-    return _split(*_digits(), seed, (1000, 400))
+    return split(*digits_with_classes(), seed, (1000, 400))
 
 
 def digit_images(seed: int) -> Splits:
     """The same digits as 1×8×8 images."""
-    x, y = _digits()
-    return _split(x.reshape(-1, 1, 8, 8), y, seed, (1000, 400))
+    x, y = digits_with_classes()
+    return split(x.reshape(-1, 1, 8, 8), y, seed, (1000, 400))
 
 
 def digit_copies(seed: int) -> Splits:
     """Digits as their own targets."""
-    x, _ = _digits()
-    return _split(x, x.clone(), seed, (1000, 400))
+    x, _ = digits_with_classes()
+    return split(x, x.clone(), seed, (1000, 400))
 
 
 def digit_halves(seed: int) -> Splits:
     """The upper half of a digit, to predict the lower half (standardised)."""
-    x, _ = _digits()
+    x, _ = digits_with_classes()
     low = x[:, 32:]
-    return _split(x[:, :32].clone(), (low - low.mean()) / low.std(), seed, (1000, 400))
+    return split(x[:, :32].clone(), (low - low.mean()) / low.std(), seed, (1000, 400))
 
 
 def cancer(seed: int) -> Splits:
@@ -79,7 +81,7 @@ def cancer(seed: int) -> Splits:
     from sklearn.datasets import load_breast_cancer
 
     bunch = load_breast_cancer()
-    return _split(_standardised(bunch.data), torch.from_numpy(bunch.target.astype(np.int64)), seed, (300, 135))
+    return split(standardised(bunch.data), torch.from_numpy(bunch.target.astype(np.int64)), seed, (300, 135))
 
 
 def diabetes(seed: int) -> Splits:
@@ -87,7 +89,7 @@ def diabetes(seed: int) -> Splits:
     from sklearn.datasets import load_diabetes
 
     bunch = load_diabetes()
-    return _split(_standardised(bunch.data), _standardised(bunch.target[:, None]), seed, (240, 100))
+    return split(standardised(bunch.data), standardised(bunch.target[:, None]), seed, (240, 100))
 
 
 def friedman(seed: int) -> Splits:
@@ -95,7 +97,7 @@ def friedman(seed: int) -> Splits:
     from sklearn.datasets import make_friedman1
 
     x, y = make_friedman1(n_samples=3000, n_features=10, noise=1.0, random_state=1000 + seed)
-    return _split(_standardised(x), _standardised(y[:, None]), seed, (2000, 500))
+    return split(standardised(x), standardised(y[:, None]), seed, (2000, 500))
 
 
 def moons(seed: int) -> Splits:
@@ -103,12 +105,12 @@ def moons(seed: int) -> Splits:
     from sklearn.datasets import make_moons
 
     x, _ = make_moons(n_samples=4000, noise=0.06, random_state=1000 + seed)
-    points = _standardised(x) / 6.0
-    return _split(points, torch.zeros(len(points)), seed, (2000, 1000))
+    points = standardised(x) / 6.0
+    return split(points, torch.zeros(len(points)), seed, (2000, 1000))
 
 
 @lru_cache(maxsize=1)
-def _text() -> NDArray[np.int64]:
+def text_codes() -> NDArray[np.int64]:
     """English prose about Python, as it comes with Python, in codes of the 60 commonest characters."""
     try:
         from pydoc_data.topics import topics
@@ -129,9 +131,9 @@ def _text() -> NDArray[np.int64]:
 
 def characters(seed: int, length: int = 32) -> Splits:
     """Windows of text and the same windows one character later; 60 codes."""
-    codes = _text()
+    codes = text_codes()
     offset = seed % 7
     usable = (len(codes) - 1 - offset) // length * length
     x = torch.from_numpy(codes[offset : offset + usable].reshape(-1, length))
     y = torch.from_numpy(codes[offset + 1 : offset + 1 + usable].reshape(-1, length))
-    return _split(x, y, seed, (int(0.9 * len(x)), 300))
+    return split(x, y, seed, (int(0.9 * len(x)), 300))

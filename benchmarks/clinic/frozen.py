@@ -1,9 +1,11 @@
-"""The held-out half, frozen: ``held_out.tsv`` lists its runs by hash, and every evaluation on them is written into
-``held_out_log.tsv``. Its first lines are from before the list was frozen, put in by hand from the reports of that time.
+"""The held-out parts, frozen: a list for each gives its runs by hash, and every evaluation on them is written into
+``held_out_log.tsv``. Its first lines are from before the lists were frozen, put in by hand from the reports of that
+time. ``held_out.tsv`` are other runs of the tasks that everything is tuned on; ``held_out_tasks.tsv`` are other tasks.
 
 A healthy run is listed by the hash of its configuration. Which twin a sick run is derived from rests on which twins
 turn out healthy when they are trained, so a sick run is listed by the hash over all its candidates in their order.
-``python -m benchmarks.clinic.frozen`` writes the list; the test that holds it to :data:`SHA256` fails when it changes.
+``python -m benchmarks.clinic.frozen`` prints the hashes of the lists as they follow from the code; with ``--write`` it
+writes them. The test that holds them to :data:`FROZEN` fails when they change.
 """
 
 from __future__ import annotations
@@ -19,22 +21,31 @@ from benchmarks.clinic import corpus
 from benchmarks.clinic.config import VERSION
 from lossdoctor import __version__
 
-LIST = Path(__file__).with_name("held_out.tsv")
-LOG = Path(__file__).with_name("held_out_log.tsv")
+HERE = Path(__file__).parent
+LIST = HERE / "held_out.tsv"
+LOG = HERE / "held_out_log.tsv"
 SHA256 = "973cf52e3760d68731d37eb5dea640d8f6582fac317ad75a64495a2bd7f374fa"
+# First index of a part -> its list and the hash of that.
+FROZEN = {
+    corpus.HELD_OUT: (LIST, SHA256),
+    corpus.OTHER_TASKS: (
+        HERE / "held_out_tasks.tsv",
+        "8ff53aaa626a366bf47e6793afcc1370f973db18e25ca47a6f8cdca1f65a99a4",
+    ),
+}
 COLUMNS = (
     "date commit changed lossdoctor clinic table healthy false_alarms sick detected treatable first_right "
     "one_of_three harmful"
 ).split()
 
 
-def lines() -> Iterator[str]:
-    """The list as it follows from the code."""
-    healthy, sick = corpus.SIZES[corpus.HELD_OUT]
+def lines(first: int = corpus.HELD_OUT) -> Iterator[str]:
+    """The list of a part as it follows from the code."""
+    healthy, sick = corpus.SIZES[first]
     yield "kind\tindex\tfault\thash"
-    for i in range(corpus.HELD_OUT, corpus.HELD_OUT + healthy):
+    for i in range(first, first + healthy):
         yield f"healthy\t{i}\thealthy\t{corpus.healthy_config(i).key()}"
-    for i in range(corpus.HELD_OUT, corpus.HELD_OUT + sick):
+    for i in range(first, first + sick):
         drawn = [f"{s.key()} {t.key()}" for s, t in corpus.candidates(i)]
         yield f"sick\t{i}\t{corpus.fault_of(i).name}\t{hashlib.sha256(chr(10).join(drawn).encode()).hexdigest()[:16]}"
 
@@ -67,22 +78,23 @@ def note(table: str, counts: Mapping[str, object], path: Path = LOG) -> None:
 
 def _commit() -> tuple[str, str]:
     """The commit that was evaluated, and whether the package had changes on top of it."""
-    here = Path(__file__).parent
 
     def git(*words: str) -> str:
-        done = subprocess.run(["git", *words], cwd=here, capture_output=True, text=True, check=False)
+        done = subprocess.run(["git", *words], cwd=HERE, capture_output=True, text=True, check=False)
         return done.stdout.strip() if done.returncode == 0 else ""
 
     root = git("rev-parse", "--show-toplevel")
     return git("rev-parse", "--short", "HEAD") or "unknown", "yes" if git("status", "-s", f"{root}/src") else "no"
 
 
-def main() -> int:
-    text = "\n".join(lines()) + "\n"
-    LIST.write_text(text)
-    print(digest(text))
+def main(arguments: list[str]) -> int:
+    for first, (path, wanted) in FROZEN.items():
+        text = "\n".join(lines(first)) + "\n"
+        if "--write" in arguments:
+            path.write_text(text)
+        print(path.name, digest(text), "as frozen" if digest(text) == wanted else "not as frozen")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -28,15 +28,29 @@ if TYPE_CHECKING:
 
 Change = Callable[[Config], Config | None]
 
-BAD_BATCHES = frozenset({"nan_in_data", "spikes_recovering", "spike_unrecovered"})
-BAD_DATA = BAD_BATCHES | {"outliers", "shuffled_labels", "label_noise"}
+BAD_BATCHES = frozenset({"nan_in_data", "spikes_recovering", "spike_unrecovered", "inf_in_data", "gan_nan"})
+BAD_DATA = BAD_BATCHES | {"outliers", "shuffled_labels", "label_noise", "masked_labels", "label_leak"}
 # Whose faults a check names: it is right when the fault lies where it tells to look.
 CHECKS = {
-    "check_data": BAD_DATA | {"unscaled_inputs", "unshuffled"},
+    "check_data": BAD_DATA | {"unscaled_inputs", "unshuffled", "missing_as_zero", "class_imbalance"},
     "check_training_loop": frozenset(
-        {"missing_step", "missing_zero_grad", "frozen_parameters", "double_softmax", "resume_no_state"}
+        {
+            "missing_step",
+            "missing_zero_grad",
+            "frozen_parameters",
+            "double_softmax",
+            "resume_no_state",
+            "detached",
+            "wrong_reduction",
+            "trained_in_eval_mode",
+            "sampler_restart",
+            "resume_no_schedule",
+            "fp16_overflow",
+        }
     ),
-    "check_validation": frozenset({"val_shift"}),
+    "check_validation": frozenset(
+        {"val_shift", "validated_in_train_mode", "batchnorm_stale", "tiny_validation", "label_leak"}
+    ),
 }
 AS_IT_WAS = "as_it_was"  # no action: the run again, measured by the task's own loss
 
@@ -123,6 +137,33 @@ def _only_faults(*names: str) -> Change:
     return lambda config: config if config.fault in names else None
 
 
+def _numbers_only(config: Config) -> Config | None:
+    """Inputs that are codes are not normalised."""
+    scaled = _only("classification", "regression", "autoencoding")(config)
+    return None if tasks.SPECS[config.task].codes else scaled
+
+
+def _more_data(config: Config) -> Config | None:
+    """All of the data, or, where classes are missing, more of those."""
+    if config.fault == "class_imbalance":
+        return config
+    return config.change(train_share=1.0) if config.train_share < 1.0 else None
+
+
+def _imputed(loop: Loop) -> None:
+    """Where zeros stand for missing values, the mean of the column takes their place; what was there is lost."""
+    if loop.config.fault != "missing_as_zero":
+        return
+    splits = loop.task.splits
+    x: Tensor = splits.train[0]
+    filled = torch.full_like(x[:1], loop.memory["fill"])
+    missing = x == filled
+    mean = torch.where(missing, torch.zeros_like(x), x).sum(dim=0) / (~missing).sum(dim=0).clamp(min=1)
+    for part in ("train", "val", "test"):
+        inputs, targets = getattr(splits, part)
+        setattr(splits, part, (torch.where(inputs == filled, mean.expand_as(inputs), inputs), targets))
+
+
 def _normalized(loop: Loop) -> None:
     """Inputs of mean 0 and spread 1 by the training part; what is far out is left far out."""
     splits = loop.task.splits
@@ -150,7 +191,7 @@ def _initialized(loop: Loop) -> None:
         if callable(reset):
             reset()
     layers = [m for m in loop.task.model.modules() if isinstance(m, nn.Linear | nn.Conv2d)]
-    if tasks.SPECS[loop.config.task].kind in ("language", "density"):
+    if tasks.SPECS[loop.config.task].kind in ("language", "density", "adversarial"):
         return
     x = loop.task.splits.train[0][:256]
     for layer in layers[:-1]:
@@ -169,6 +210,8 @@ def _initialized(loop: Loop) -> None:
 def _robust_loss(loop: Loop) -> None:
     """The loss that was meant, of squared errors the robust form, for training; the end is measured by the task's."""
     spec = loop.task.spec
+    if loop.config.fault == "wrong_reduction":
+        return  # the mean of the same loss is enough
     loop.task.loss_fn = _huber if spec.kind in ("regression", "autoencoding") else spec.loss_fn
 
 
@@ -178,9 +221,11 @@ def _huber(output: Tensor, target: Tensor) -> Tensor:
 
 def _changed_loss(config: Config) -> Config | None:
     kind = tasks.SPECS[config.task].kind
-    return config if config.fault == "double_softmax" or kind in ("regression", "autoencoding") else None
+    misused = config.fault in ("double_softmax", "wrong_reduction")
+    return config if misused or kind in ("regression", "autoencoding") else None
 
 
+_ORDER = ("unshuffled", "sampler_restart")  # of the data: sorted (reshuffling mends it), or begun again and again
 TABLE: dict[str, Remedy] = {
     "reduce_learning_rate": Remedy(lambda c: c.change(lr=c.lr / 10)),
     "increase_learning_rate": Remedy(lambda c: c.change(lr=c.lr * 10)),
@@ -190,10 +235,11 @@ TABLE: dict[str, Remedy] = {
     "change_optimizer": Remedy(_other_optimizer),
     "adjust_momentum": Remedy(_less_momentum),
     "clip_gradients": Remedy(lambda c: c.change(clip_norm=c.clip_norm / 10 if c.clip_norm else 1.0)),
-    "normalize_inputs": Remedy(_only("classification", "regression", "autoencoding"), prepare=_normalized),
-    "clean_data": Remedy(_only_faults(*BAD_DATA), cures=frozenset(BAD_DATA)),
-    "shuffle_data": Remedy(_only_faults("unshuffled"), prepare=_reshuffled),
-    "get_more_data": Remedy(lambda c: c.change(train_share=1.0) if c.train_share < 1.0 else None),
+    "normalize_inputs": Remedy(_numbers_only, prepare=_normalized),
+    "clean_data": Remedy(_only_faults(*BAD_DATA, "missing_as_zero"), cures=frozenset(BAD_DATA), prepare=_imputed),
+    "shuffle_data": Remedy(_only_faults(*_ORDER), cures=frozenset(_ORDER[1:]), prepare=_reshuffled),
+    "get_more_data": Remedy(_more_data, cures=frozenset({"class_imbalance"})),
+    "change_precision": Remedy(_only_faults("fp16_overflow"), cures=frozenset({"fp16_overflow"})),
     "increase_batch_size": Remedy(lambda c: c.change(batch_size=4 * c.batch_size)),
     "add_regularization": Remedy(_regularized),
     "reduce_regularization": Remedy(_unregularized),
@@ -201,11 +247,11 @@ TABLE: dict[str, Remedy] = {
     "reduce_capacity": Remedy(lambda c: _wider(c, 0.25)),
     "train_longer": Remedy(lambda c: c.change(steps=3 * c.steps, stop=None)),
     "fix_initialization": Remedy(prepare=_initialized),
-    "change_loss": Remedy(_changed_loss, prepare=_robust_loss),
+    "change_loss": Remedy(_changed_loss, cures=frozenset({"wrong_reduction"}), prepare=_robust_loss),
     "restore_checkpoint": Remedy(_only_faults(*BAD_BATCHES), cures=BAD_BATCHES),  # and skip the bad batches
 }
-# These change nothing here: nothing is trained in half precision, and the rest are no changes.
-UNTRAINED = frozenset({"change_precision", "stop_early", "none", *CHECKS})
+# These are no changes.
+UNTRAINED = frozenset({"stop_early", "none", *CHECKS})
 if set(TABLE) | UNTRAINED != set(ACTIONS):
     raise AssertionError("every action of the catalogue has its line in the table")
 _NONE = Remedy()

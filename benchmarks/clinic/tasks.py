@@ -9,7 +9,6 @@ True
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,34 +17,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 -- its usual name
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler, SequentialSampler, TensorDataset
 
-from benchmarks.clinic import data, models
+from benchmarks.clinic import data, models, other_tasks
 from benchmarks.clinic.data import Pair, Splits
 from benchmarks.clinic.models import Shape
+from benchmarks.clinic.spec import LossFn, Spec, rates
 
-LossFn = Callable[[Tensor, Tensor], Tensor]
 Loader = DataLoader[Any]
-
-
-@dataclass(frozen=True)
-class Spec:
-    """A task before it is made: where its data and model come from, and settings that train it well.
-
-    ``lr`` holds the tuned learning rate of each optimizer at ``batch_size``, by a grid of half decades; ``steps``
-    is a budget after which training and validation are level or nearly so with the default optimizer; ``good`` is the
-    held-out loss that the best of them reach.
-    """
-
-    kind: str
-    splits: Callable[[int], Splits]
-    model: Callable[[Shape], nn.Module]
-    loss_fn: LossFn
-    shape: Shape
-    good: float
-    steps: int
-    lr: Mapping[str, float]
-    batch_size: int = 64
-    classes: int | None = None
-    weight_decay: float = 0.0
 
 
 @dataclass
@@ -122,52 +99,51 @@ def _density_loss(output: Tensor, target: Tensor) -> Tensor:  # noqa: ARG001 -- 
     return -output.mean()
 
 
-def _rates(adam: float, sgd: float, momentum: float) -> dict[str, float]:
-    return {"adam": adam, "adamw": adam, "sgd": sgd, "momentum": momentum}
-
-
-SPECS: dict[str, Spec] = {
+# The first tasks: on them everything is tuned.
+FIRST: dict[str, Spec] = {
     "digits_mlp": Spec(
         "classification", data.digits, lambda s: models.mlp(64, 10, s), F.cross_entropy,
-        Shape(64, 2, dropout=0.1), 0.08, 1200, _rates(2e-3, 0.2, 0.05), classes=10, weight_decay=1e-4,
+        Shape(64, 2, dropout=0.1), 0.08, 1200, rates(2e-3, 0.2, 0.05), classes=10, weight_decay=1e-4,
     ),
     "digits_cnn": Spec(
         "classification", data.digit_images, lambda s: models.cnn(10, s), F.cross_entropy,
-        Shape(12, 2, dropout=0.1), 0.05, 900, _rates(3e-3, 0.2, 0.05), classes=10, weight_decay=1e-4,
+        Shape(12, 2, dropout=0.1), 0.05, 900, rates(3e-3, 0.2, 0.05), classes=10, weight_decay=1e-4, norm="batch",
     ),
     "cancer": Spec(
         "classification", data.cancer, lambda s: models.mlp(30, 2, s), F.cross_entropy,
-        Shape(16, 1, dropout=0.2), 0.08, 600, _rates(2e-3, 0.1, 0.02), batch_size=32, classes=2, weight_decay=1e-2,
+        Shape(16, 1, dropout=0.2), 0.08, 600, rates(2e-3, 0.1, 0.02), batch_size=32, classes=2, weight_decay=1e-2,
+        small=True,
     ),
     "diabetes": Spec(
         "regression", data.diabetes, lambda s: models.mlp(10, 1, s), F.mse_loss,
-        Shape(12, 1, dropout=0.1), 0.55, 600, _rates(1e-3, 0.01, 0.001), batch_size=32, weight_decay=1e-2,
+        Shape(12, 1, dropout=0.1), 0.55, 600, rates(1e-3, 0.01, 0.001), batch_size=32, weight_decay=1e-2, small=True,
     ),
     "friedman": Spec(
         "regression", data.friedman, lambda s: models.mlp(10, 1, s), F.mse_loss,
-        Shape(32, 2), 0.06, 1500, _rates(1e-3, 0.05, 0.01), weight_decay=1e-4,
+        Shape(32, 2), 0.06, 1500, rates(1e-3, 0.05, 0.01), weight_decay=1e-4,
     ),
     "digits_inpaint": Spec(
         "regression", data.digit_halves, lambda s: models.mlp(32, 32, s), F.mse_loss,
-        Shape(32, 1, dropout=0.1), 0.31, 1200, _rates(5e-3, 1.0, 0.1), weight_decay=1e-4,
+        Shape(32, 1, dropout=0.1), 0.31, 1200, rates(5e-3, 1.0, 0.1), weight_decay=1e-4,
     ),
     "autoencoder": Spec(
         "autoencoding", data.digit_copies, lambda s: models.autoencoder(64, s), F.mse_loss,
-        Shape(48, 1), 0.024, 2000, _rates(5e-3, 2.0, 0.3),
+        Shape(48, 1), 0.024, 2000, rates(5e-3, 2.0, 0.3),
     ),
     "chars_transformer": Spec(
         "language", data.characters, lambda s: models.CharTransformer(60, 32, s), _language_loss,
-        Shape(32, 2), 1.75, 1200, _rates(5e-3, 0.5, 0.1), batch_size=16, classes=60,
+        Shape(32, 2), 1.75, 1200, rates(5e-3, 0.5, 0.1), batch_size=16, classes=60, codes=True,
     ),
     "chars_gru": Spec(
         "language", data.characters, lambda s: models.CharRNN(60, s), _language_loss,
-        Shape(48, 1), 1.63, 1200, _rates(5e-3, 2.0, 0.3), batch_size=16, classes=60,
+        Shape(48, 1), 1.63, 1200, rates(5e-3, 2.0, 0.3), batch_size=16, classes=60, codes=True, recurrent=True,
     ),
     "moons_flow": Spec(
         "density", data.moons, models.CouplingFlow, _density_loss,
-        Shape(24, 1, activation="tanh"), -1.6, 1500, _rates(5e-3, 0.01, 0.003), batch_size=128,
+        Shape(24, 1, activation="tanh"), -1.6, 1500, rates(5e-3, 0.01, 0.003), batch_size=128,
     ),
 }  # fmt: skip
+SPECS: dict[str, Spec] = {**FIRST, **other_tasks.OTHER}
 
 
 def names() -> tuple[str, ...]:
@@ -198,7 +174,9 @@ def make(name: str, seed: int = 0, *, batch_size: int | None = None, train_share
     with torch.random.fork_rng():  # making a task leaves the caller's random state alone
         torch.manual_seed(seed)
         model = spec.model(replace(spec.shape, **shape))
-    metrics: dict[str, LossFn] = {"accuracy": accuracy} if spec.classes else {}
+        if spec.fine_tuned is not None:
+            spec.fine_tuned(model, seed)
+    metrics: dict[str, LossFn] = {"accuracy": accuracy} if spec.classes else dict(spec.metrics)
     size = min(batch_size or spec.batch_size, len(splits.train[0]))
     return Task(name, seed, spec, model, spec.loss_fn, splits, size, metrics=metrics)
 

@@ -17,12 +17,13 @@ from torch import Tensor
 
 from benchmarks.clinic import faults, remedies, tasks
 from benchmarks.clinic.config import Config, learning_rate_at
+from benchmarks.clinic.spec import LossFn
 from lossdoctor.core.context import RunContext
 from lossdoctor.core.history import TrainingHistory
 
 Row = dict[str, float]
 HELD_OUT = (1200, 200)  # examples that tell the truth: of most tasks, and of text, whose examples are many letters
-_METRICS = ("loss", "val_loss", "lr", "grad_norm", "val_accuracy")
+_METRICS = ("loss", "val_loss", "lr", "grad_norm", "val_accuracy", "d_loss", "g_loss")
 
 
 @dataclass
@@ -81,10 +82,19 @@ def run(config: Config) -> Run:
     try:
         with torch.random.fork_rng():
             torch.manual_seed(config.seed)
-            return Loop(config).run()
+            return loop_of(config).run()
     finally:
         torch.set_flush_denormal(False)
         torch.set_num_threads(threads)
+
+
+def loop_of(config: Config) -> Loop:
+    """The loop that trains a configuration."""
+    if tasks.SPECS[config.task].kind == "adversarial":
+        from benchmarks.clinic.adversarial import AdversarialLoop
+
+        return AdversarialLoop(config)
+    return Loop(config)
 
 
 class Loop:
@@ -101,6 +111,7 @@ class Loop:
             **config.shape(),
         )
         self.rng = np.random.default_rng([config.seed, 23])
+        self.memory: dict[str, Any] = {}  # what a fault keeps for later
         self.remedy = remedies.get(config)
         if not self.remedy.undoes(self.fault):
             self.fault.prepare(self)
@@ -144,7 +155,7 @@ class Loop:
             self.onset = self.logged_step
 
     def run(self) -> Run:
-        initial = tasks.evaluate(self.task.model, self.task.loss_fn, self._held_out)
+        initial = self.held_out_loss()
         if self.config.pretrain:
             self._pretrain()
         self.fault.ready(self)
@@ -154,6 +165,14 @@ class Loop:
             self._one_step(*next(batches))
         classes = self.task.classes
         return Run(self.config, self.rows, self.truth, self.onset, initial, self.steps_per_epoch, classes)
+
+    def held_out_loss(self, loss_fn: LossFn | None = None) -> float:
+        """What is true of the model: its loss on data that no detector sees."""
+        return tasks.evaluate(self.task.model, loss_fn or self.task.loss_fn, self._held_out)
+
+    def clean_train_loss(self) -> float:
+        """The loss on a fixed sample of the training data, in evaluation mode."""
+        return tasks.evaluate(self.task.model, self.task.loss_fn, self._train_sample)
 
     def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         loader = self.task.train_loader  # its sampler goes on from epoch to epoch
@@ -174,14 +193,19 @@ class Loop:
         lr = self.fault.learning_rate(self, learning_rate_at(self.config, self.step))
         for group in self.optimizer.param_groups:
             group["lr"] = lr
-        if not self.remedy.undoes(self.fault):
+        undone = self.remedy.undoes(self.fault)
+        if not undone:
             x, y = self.fault.batch(self, x, y)
         loss = self.task.loss_fn(self.task.model(x), y)
+        if not undone:
+            loss = self.fault.loss(self, loss)
         if self.fault.clears_gradients:
             self.optimizer.zero_grad()
         norm = math.nan
         if loss.requires_grad:
             loss.backward()  # type: ignore[no-untyped-call]
+            if not undone:
+                self.fault.gradients(self)
             if self.config.log_grad_norm or self.config.clip_norm:
                 limit = self.config.clip_norm or math.inf
                 norm = float(torch.nn.utils.clip_grad_norm_(self.task.model.parameters(), limit))
@@ -199,8 +223,7 @@ class Loop:
         if not math.isfinite(loss) and not all(p.isfinite().all() for p in self.task.model.parameters()):
             self.lost = True
         elif self.step > end - end // 8 and (self.step % max(1, end // 48) == 0 or self.step == end):
-            test = tasks.evaluate(self.task.model, self.task.spec.loss_fn, self._held_out)
-            self.truth.append({"step": self.logged_step, "test": test})
+            self.truth.append({"step": self.logged_step, "test": self.held_out_loss(self.task.spec.loss_fn)})
 
     def _log(self, loss: float, norm: float, lr: float) -> None:
         c = self.config
@@ -215,20 +238,23 @@ class Loop:
             if c.log_grad_norm:
                 row["grad_norm"] = norm
         if c.val_every >= 0 and (epoch_ends if c.val_every == 0 else self.step % c.val_every == 0):
-            row["val_loss"] = self.task.evaluate("val")
+            row["val_loss"] = self.fault.evaluate(self)
             if c.log_accuracy and self.task.metrics:
                 row["val_accuracy"] = self._accuracy()
         if len(row) > 1:
             self.rows.append(row)
-        if self.step % max(1, c.end // 48) == 0 or self.step == c.end:
-            train = tasks.evaluate(self.task.model, self.task.loss_fn, self._train_sample)
-            test = tasks.evaluate(self.task.model, self.task.loss_fn, self._held_out)
+        self._note_truth()
+
+    def _note_truth(self) -> None:
+        if self.step % max(1, self.config.end // 48) == 0 or self.step == self.config.end:
+            train, test = self.clean_train_loss(), self.held_out_loss()
             self.truth.append({"step": self.logged_step, "train": train, "test": test})
 
     @torch.no_grad()
     def _accuracy(self) -> float:
+        was_training = self.task.model.training
         self.task.model.eval()
         x, y = self.task.splits.val
         share = float(self.task.metrics["accuracy"](self.task.model(x), y))
-        self.task.model.train()
+        self.task.model.train(was_training)
         return share

@@ -19,12 +19,15 @@ STILL_FALLING = 0.03  # share of the drop gained in the last eighth
 UNLEARNED = 0.15  # share of the way from the untrained to the good loss that may be missing
 WORSE = 0.10  # the least loss in quality, against the twin, that counts as a visible effect
 
+_LOSSES = ("loss", "val_loss", "d_loss", "g_loss")
+
 # What a measured outcome may rightly be called, whatever fault led to it.
 OUTCOME_CODES = {
     "nonfinite": frozenset({"LD101", "LD107"}),
     "diverged": frozenset({"LD102", "LD105"}),
     "overfitted": frozenset({"LD301", "LD306", "LD307"}),
     "nothing learned": frozenset({"LD201", "LD202", "LD204"}),
+    "collapsed": frozenset({"LD208"}),
 }
 
 
@@ -70,7 +73,7 @@ def assess(run: Run) -> Truth:
     """The facts about one run."""
     test = np.array([t["test"] for t in run.truth])
     train = np.array([t["train"] for t in run.truth])
-    logged = np.array([v for row in run.rows for k, v in row.items() if k in ("loss", "val_loss")])
+    logged = np.array([v for row in run.rows for k, v in row.items() if k in _LOSSES])
     finite = bool(np.isfinite(logged).all() and np.isfinite(test).all() and np.isfinite(train).all())
     eighth = max(1, len(test) // 8)
     final = float(test[-eighth:].mean())
@@ -81,15 +84,16 @@ def assess(run: Run) -> Truth:
     rise = (final - best) / drop
     level = (final - best) / best if best > 0 else 0.0
     tail = (float(test[-2 * eighth : -eighth].mean()) - final) / drop if len(test) >= 2 * eighth else math.nan
-    good = SPECS[run.config.task].good
+    spec = SPECS[run.config.task]
+    good, slack = spec.good, spec.slack
     flaw = ""
     if not finite:
         flaw = "nonfinite"
     elif final > good + UNLEARNED * (run.initial - good):
         flaw = "not learned"
-    elif rise > RISE_OF_DROP or (level > RISE_OF_LEVEL and rise > 0.002):
+    elif rise > slack * RISE_OF_DROP or (level > RISE_OF_LEVEL and rise > slack * 0.002 and slack == 1.0):
         flaw = "rose"
-    elif tail > STILL_FALLING:
+    elif tail > slack * STILL_FALLING:
         flaw = "falling"
     return Truth(
         finite=finite,
@@ -119,10 +123,14 @@ def compare(sick: Run, twin: Run) -> dict[str, object]:
         shown, wanted = _last(sick, "val_loss"), _last(twin, "val_loss")
         worse_drop = (shown - wanted) / drop
         worse_level = shown / wanted - 1.0 if wanted > 0 else worse_drop
+    leaked = sick.config.fault == "label_leak"
+    learned_by_heart = s.final_train <= t.final_train + 0.05 * drop
+    if leaked:  # what is logged is too good, and what is held out is bad
+        worse_drop = worse_level = (s.final - t.final) / drop
     outcome = "none"
     if s.final_train > s.initial * (1 if s.initial > 0 else -1) + drop:
         outcome = "diverged"
-    elif s.rise > RISE_OF_DROP and s.rise_level > 2 * RISE_OF_LEVEL and s.final_train <= t.final_train + 0.05 * drop:
+    elif not leaked and s.rise > RISE_OF_DROP and s.rise_level > 2 * RISE_OF_LEVEL and learned_by_heart:
         outcome = "overfitted"
     elif s.initial - s.final < 0.05 * drop:
         outcome = "nothing learned"
@@ -130,8 +138,14 @@ def compare(sick: Run, twin: Run) -> dict[str, object]:
         outcome = "worse"
     elif _spiked(sick) and not _spiked(twin):
         outcome = "spiked"
-    elif sick.config.fault == "resume_no_state" and _jumped(sick):
+    elif sick.config.fault in ("resume_no_state", "resume_no_schedule") and _jumped(sick):
         outcome = "jumped"
+    elif sick.config.fault == "masked_labels" and _collapsed(sick):
+        outcome = "collapsed"
+    elif sick.config.fault == "catapult" and _leapt(sick):
+        outcome = "spiked"
+    elif sick.config.fault == "tiny_validation" and _misled(sick, s.final, drop):
+        outcome = "misled"
     return {"visible": outcome != "none", "outcome": outcome, "worse_level": worse_level, "worse_drop": worse_drop}
 
 
@@ -147,6 +161,25 @@ def _jumped(run: Run) -> bool:
     train = [t["train"] for t in run.truth]
     before, after = train[max(0, at - 3) : at], train[at : at + 3]
     return bool(before and after) and max(after) - min(before) > WORSE * abs(min(before))
+
+
+def _collapsed(run: Run) -> bool:
+    """Whether the logged training loss ends at exactly nothing."""
+    losses = [row["loss"] for row in run.rows if "loss" in row]
+    return bool(losses) and all(v == 0.0 for v in losses[-max(1, len(losses) // 10) :])
+
+
+def _leapt(run: Run) -> bool:
+    """Whether the loss first leapt clearly above where it began."""
+    losses = [row["loss"] for row in run.rows if "loss" in row]
+    start = losses[: max(2, len(losses) // 10)]
+    return max(start) - start[0] > 0.2 * abs(start[0])
+
+
+def _misled(run: Run, true: float, drop: float) -> bool:
+    """Whether the logged validation says something else of the end than the held-out data: a fifth of the level."""
+    shown = _last(run, "val_loss")
+    return abs(shown - true) > 0.2 * max(abs(true), 0.1 * drop)
 
 
 def _spiked(run: Run) -> bool:

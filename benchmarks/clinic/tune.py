@@ -44,7 +44,7 @@ def trial(name: str, optimizer: str, lr: float) -> tuple[float, float, float]:
 
 def main(names: list[str]) -> None:
     torch.set_num_threads(1)
-    for name in names or tasks.names():
+    for name in names or [n for n, spec in tasks.SPECS.items() if spec.kind != "adversarial"]:
         for optimizer, (low, high) in GRIDS.items():
             cells = []
             for exponent in np.arange(low, high + 0.01, 0.5):

@@ -144,13 +144,21 @@ def test_the_best_checkpoint_is_the_one_that_the_log_would_keep() -> None:
     assert interventions.at_best_checkpoint({"rows": rows, "held_out": held_out}) == 4.0
 
 
-def test_the_frozen_list_of_held_out_runs_is_as_it_was() -> None:
-    assert frozen.digest(frozen.LIST.read_text()) == frozen.SHA256
+@pytest.mark.parametrize("first", frozen.FROZEN)
+def test_the_frozen_lists_of_held_out_runs_are_as_they_were(first: int) -> None:
+    path, wanted = frozen.FROZEN[first]
+    assert frozen.digest(path.read_text()) == wanted
+
+
+def test_every_held_out_part_is_frozen() -> None:
+    assert tuple(frozen.FROZEN) == corpus.HELD_OUT_PARTS
+    assert frozen.SHA256 == "973cf52e3760d68731d37eb5dea640d8f6582fac317ad75a64495a2bd7f374fa"
 
 
 @pytest.mark.slow
-def test_the_code_still_draws_the_frozen_runs() -> None:
-    assert "\n".join(frozen.lines()) + "\n" == frozen.LIST.read_text()
+@pytest.mark.parametrize("first", frozen.FROZEN)
+def test_the_code_still_draws_the_frozen_runs(first: int) -> None:
+    assert "\n".join(frozen.lines(first)) + "\n" == frozen.FROZEN[first][0].read_text()
 
 
 def test_an_evaluation_is_appended_to_the_log(tmp_path: Path) -> None:
@@ -171,4 +179,4 @@ def test_every_line_of_the_log_is_whole() -> None:
 
 
 def test_quick_tasks_are_all_there() -> None:
-    assert sorted(interventions.QUICK_FIRST) == sorted(tasks.names())
+    assert sorted(interventions.QUICK_FIRST) == sorted(tasks.FIRST)

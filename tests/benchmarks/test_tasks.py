@@ -34,9 +34,9 @@ def losses(made: Run) -> list[float]:
     return [row["loss"] for row in made.rows if "loss" in row]
 
 
-@pytest.mark.parametrize("name", tasks.names())
+@pytest.mark.parametrize("name", [n for n in tasks.names() if tasks.SPECS[n].kind != "adversarial"])
 def test_the_healthy_default_lowers_the_held_out_loss(name: str) -> None:
-    made = run(config(name, steps=40))
+    made = run(config(name, steps=60))
     assert made.truth[-1]["test"] < made.initial - 0.1 * abs(made.initial)
     assert all(math.isfinite(v) for row in made.rows for v in row.values())
 
@@ -45,10 +45,10 @@ def test_the_healthy_default_lowers_the_held_out_loss(name: str) -> None:
 def test_a_task_is_the_same_for_the_same_seed_and_another_for_another(name: str) -> None:
     def first(seed: int) -> tuple[float, float]:
         task = tasks.make(name, seed)
-        x, y = next(iter(task.train_loader))
+        x, _ = next(iter(task.train_loader))
         assert len(x) == task.batch_size
-        with torch.no_grad():
-            return float(x.double().sum()), float(task.loss_fn(task.model.eval()(x), y))
+        weights = [float(p.detach().double().abs().sum()) for p in task.model.parameters()]
+        return float(x.double().sum()), sum(weights)
 
     assert first(3) == first(3)
     assert first(3) != first(4)
@@ -123,7 +123,7 @@ def test_schedules_start_at_the_peak_or_warm_up_to_it() -> None:
 def test_drawn_healthy_configurations_are_valid_and_varied() -> None:
     drawn = [healthy_config(i) for i in range(60)]
     assert drawn == [healthy_config(i) for i in range(60)]
-    assert {c.task for c in drawn} == set(tasks.names())
+    assert {c.task for c in drawn} == set(tasks.FIRST)
     assert {c.fault for c in drawn} == {"healthy"}
     assert len({c.schedule for c in drawn}) >= 6
     assert any(c.variant for c in drawn)
@@ -135,8 +135,11 @@ def test_every_fault_fits_a_task_changes_the_run_and_names_real_codes(name: str)
     fault = faults.get(name)
     assert fault.codes
     assert all(c.startswith("LD") and len(c) == 5 for c in fault.codes)
-    rate = {"optimizer": "momentum", "lr": tasks.SPECS["digits_mlp"].lr["momentum"]}
-    base = config("chars_gru", steps=8) if name == "exploding_rnn" else config(steps=40, **rate)
+    rate = {"optimizer": "momentum", "lr": tasks.SPECS["digits_mlp"].lr["momentum"], "schedule": "cosine"}
+    elsewhere = {"exploding_rnn": config("seasons_lstm", steps=8), "batchnorm_stale": config("seasons_conv", steps=40)}
+    base = elsewhere.get(name, config(steps=40, **rate))
+    if "adversarial" in fault.kinds:
+        base = config("crescents_gan", steps=40, val_every=-1)
     assert fault.fits(base)
     made = sick(name, base)
     twin = run(base)

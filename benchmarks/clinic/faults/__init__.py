@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from benchmarks.clinic.faults import data, loop, model, optimisation
+from benchmarks.clinic.faults import adversarial, data, initial, labels, loop, model, modes, optimisation, rates
 from benchmarks.clinic.faults.base import Fault, Healthy
 
-ALL: tuple[Fault, ...] = (
+# Runs are drawn by place in these lists: never reorder them, and add at the end of none that has been trained.
+FIRST: tuple[Fault, ...] = (
     optimisation.Diverging(),
     optimisation.NonFinite(),
     optimisation.Oscillating(),
@@ -34,6 +35,37 @@ ALL: tuple[Fault, ...] = (
     loop.MissingZeroGrad(),
     loop.ResumeWithoutState(),
 )
+LATER: tuple[Fault, ...] = (
+    rates.Catapult(),
+    rates.MomentumTooHigh(),
+    rates.ClippingTooLow(),
+    rates.BatchTooSmall(),
+    rates.OverRegularized(),
+    rates.HalfOverflow(),
+    initial.LargeInit(),
+    initial.ExplodingInit(),
+    initial.Detached(),
+    initial.CapacityTooLarge(),
+    initial.StaleStatistics(),
+    labels.InfBatch(),
+    labels.MissingAsZero(),
+    labels.MaskedLabels(),
+    labels.LabelLeak(),
+    labels.TinyValidation(),
+    labels.LittleData(),
+    labels.ClassImbalance(),
+    modes.TrainedInEvalMode(),
+    modes.ValidatedInTrainMode(),
+    modes.WrongReduction(),
+    modes.SamplerRestart(),
+    modes.ResumeWithoutSchedule(),
+)
+ADVERSARIAL: tuple[Fault, ...] = (
+    adversarial.AdversarialNan(),
+    adversarial.AdversarialDivergence(),
+    adversarial.ModeCollapse(),
+)
+ALL: tuple[Fault, ...] = (*FIRST, *LATER, *ADVERSARIAL)
 _BY_NAME: dict[str, Fault] = {f.name: f for f in (Healthy(), *ALL)}
 
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import abc
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from numpy.random import Generator
 from torch import Tensor
@@ -14,8 +14,6 @@ from benchmarks.clinic.config import Config
 
 if TYPE_CHECKING:
     from benchmarks.clinic.train import Loop
-
-DISCRETE_INPUTS = "language"  # kind of tasks whose inputs are codes and cannot be scaled
 
 
 class Fault(abc.ABC):
@@ -43,9 +41,12 @@ class Fault(abc.ABC):
 
     def fits(self, config: Config) -> bool:
         """Whether this healthy run can be given the fault."""
+        spec = tasks.SPECS[config.task]
         if config.variant or (self.needs_validation and config.val_every < 0):
             return False
-        return not self.kinds or tasks.SPECS[config.task].kind in self.kinds
+        if self.name in spec.unfit or (spec.kind == "adversarial" and "adversarial" not in self.kinds):
+            return False
+        return not self.kinds or spec.kind in self.kinds
 
     @abc.abstractmethod
     def configure(self, config: Config, rng: Generator) -> Config:
@@ -64,6 +65,17 @@ class Fault(abc.ABC):
     def learning_rate(self, loop: Loop, lr: float) -> float:
         """The learning rate that the step really uses (and logs)."""
         return lr
+
+    def loss(self, loop: Loop, loss: Tensor) -> Tensor:
+        """The loss that the step really lowers (and logs)."""
+        return loss
+
+    def gradients(self, loop: Loop) -> None:
+        """Whatever happens to the gradients before they are clipped."""
+
+    def evaluate(self, loop: Loop) -> float:
+        """The validation loss that is logged."""
+        return loop.task.evaluate("val")
 
     def updates(self, loop: Loop) -> bool:
         """Whether the optimizer steps."""
@@ -87,6 +99,19 @@ class Healthy(Fault):
 def middle(config: Config, rng: Generator, low: float = 0.3, high: float = 0.8) -> int:
     """A step somewhere in the run."""
     return max(2, int(rng.uniform(low, high) * config.end))
+
+
+def continuous(config: Config) -> bool:
+    """Whether inputs are measured numbers, and not codes."""
+    return not tasks.SPECS[config.task].codes
+
+
+def by_step(config: Config) -> dict[str, Any]:
+    """Changes that write a log by the step where an epoch is too long, or an event too short, for one line an epoch."""
+    if config.log_every and config.val_every:
+        return {"axis": "step"}
+    changes: dict[str, Any] = {"axis": "step", "log_every": config.log_every or 20}
+    return changes | {"val_every": config.val_every or max(1, config.end // 30)}
 
 
 def codes(text: str) -> frozenset[str]:

@@ -12,16 +12,12 @@ from torch import Tensor
 
 from benchmarks.clinic import tasks
 from benchmarks.clinic.config import Config
-from benchmarks.clinic.faults.base import Fault, codes, middle
+from benchmarks.clinic.faults.base import Fault, codes, continuous, middle
 
 if TYPE_CHECKING:
     from benchmarks.clinic.train import Loop
 
 _LABELLED = ("classification", "regression")
-
-
-def _continuous(config: Config) -> bool:
-    return tasks.SPECS[config.task].kind != "language"
 
 
 def _permuted(y: Tensor, loop: Loop) -> Tensor:
@@ -44,7 +40,7 @@ class NanBatch(Fault):
     codes = codes("101 107")
 
     def fits(self, config: Config) -> bool:
-        return super().fits(config) and _continuous(config)
+        return super().fits(config) and continuous(config)
 
     def configure(self, config: Config, rng: Generator) -> Config:
         at = middle(config, rng, 0.1, 0.9)
@@ -68,7 +64,7 @@ class Outliers(Fault):
     codes = codes("101 102 103 104 105 204 302 303")
 
     def fits(self, config: Config) -> bool:
-        return super().fits(config) and _continuous(config)
+        return super().fits(config) and continuous(config)
 
     def configure(self, config: Config, rng: Generator) -> Config:
         changes = {"clip_norm": None}
@@ -91,10 +87,10 @@ class Unscaled(Fault):
 
     name = "unscaled_inputs"
     codes = codes("101 102 103 104 105 110 201 202 204 207 301 302 305")
+    kinds = _LABELLED
 
     def fits(self, config: Config) -> bool:
-        kind = tasks.SPECS[config.task].kind
-        return super().fits(config) and kind in ("classification", "regression") and config.task != "digits_cnn"
+        return super().fits(config) and continuous(config) and config.task != "digits_cnn"
 
     def configure(self, config: Config, rng: Generator) -> Config:
         return config.with_fault(self.name, scale=1000.0)

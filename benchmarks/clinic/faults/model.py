@@ -30,7 +30,7 @@ class Overfitting(Fault):
     def configure(self, config: Config, rng: Generator) -> Config:
         spec = tasks.SPECS[config.task]
         share = float(rng.choice([0.03, 0.06, 0.12])) * (0.3 if spec.kind == "language" else 1.0)
-        if spec.kind != "language" and config.task in ("cancer", "diabetes"):
+        if spec.kind != "language" and spec.small:
             share = min(1.0, 4 * share)
         changes = {
             "train_share": share,
@@ -52,7 +52,7 @@ class Underfitting(Fault):
     kinds = ("classification", "regression", "autoencoding", "language")
 
     def fits(self, config: Config) -> bool:
-        return super().fits(config) and config.task not in ("cancer", "diabetes")
+        return super().fits(config) and not tasks.SPECS[config.task].small
 
     def configure(self, config: Config, rng: Generator) -> Config:
         width = 2 * int(rng.choice([1, 2])) if config.task == "chars_transformer" else int(rng.choice([1, 2]))
@@ -160,10 +160,9 @@ class ExplodingRecurrence(Fault):
 
     name = "exploding_rnn"
     codes = codes("101 102 103 104 105 204 201 110")
-    kinds = ("language",)
 
     def fits(self, config: Config) -> bool:
-        return super().fits(config) and config.task == "chars_gru"
+        return super().fits(config) and tasks.SPECS[config.task].recurrent
 
     def configure(self, config: Config, rng: Generator) -> Config:
         factor = float(rng.choice([8.0, 20.0]))
