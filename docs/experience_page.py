@@ -13,7 +13,7 @@ most likely causes it and what most likely helps was learned from runs of which 
 where every sick run is trained again with every remedy.
 
 Three forests of decision trees look at the run's *vital signs* (below) and at everything the rules found. They ship as
-plain JSON (`lossdoctor/engine/experience.json`), which is followed by {lines} lines of Python: no pickle, no
+plain JSON (`lossdoctor/engine/experience.json`), followed by a few lines of Python: no pickle, no
 machine-learning package. `python -m benchmarks.advice.fit` fits them again and prints what they are worth on tasks that
 they have not seen.
 
@@ -49,7 +49,6 @@ def page() -> str:
         f"remedy tried, and on the vital signs of {facts['real_logs']} real public logs."
     )
     text = INTRO.format(
-        lines="a few dozen",
         fitted=fitted,
         harm=HARM,
         own=OWN,

@@ -1,4 +1,4 @@
-"""Generates docs/rules/ (one page per finding) docs/cli.md and docs/what-it-learned.md from the code. Run by ``make docs``.
+"""Generates docs/rules/ (one page per finding), docs/cli.md and docs/what-it-learned.md. Run by ``make docs``.
 
 tests/test_docs.py fails when a page differs from what this would write.
 """

@@ -6,7 +6,6 @@ losses alone, so that nothing is learned about loggers. The held-out halves are 
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -22,7 +21,7 @@ from lossdoctor.core.history import TrainingHistory
 from lossdoctor.engine.inputs import inputs_of
 from lossdoctor.engine.judge import examine
 
-PARTS = (0,)  # of the corpus that may be learned from
+PARTS = (0, corpus.MORE_FAULTS)  # of the corpus that may be learned from
 VARIANTS = ("as logged", "all signals", "all signals, no context", "losses alone")
 
 
@@ -64,16 +63,11 @@ def without_context(history: TrainingHistory) -> TrainingHistory:
     return TrainingHistory(curves, name=history.name, step_unit=history.step_unit, context=RunContext())
 
 
-def fully_logged(config: Config) -> Config:
-    """The same run with every signal logged."""
-    return dataclasses.replace(config, log_lr=True, log_grad_norm=True, log_accuracy=True)
-
-
 def _histories(config: Config) -> Iterator[tuple[str, TrainingHistory]]:
     drawn = corpus.restored(corpus.load(config)).history
     yield VARIANTS[0], drawn
-    if corpus.is_cached(fully_logged(config)):
-        full = corpus.restored(corpus.load(fully_logged(config))).history
+    if corpus.is_cached(corpus.fully_logged(config)):
+        full = corpus.restored(corpus.load(corpus.fully_logged(config))).history
         yield VARIANTS[1], full
         yield VARIANTS[2], without_context(full)
     yield VARIANTS[3], losses_only(drawn)

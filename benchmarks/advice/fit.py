@@ -110,7 +110,7 @@ def fitted(rows: Sequence[Row], answers: unseen.Unseen) -> dict[str, Any]:
         "confidence": confidences(rows),
         "ill": forests.written(forests.fit_detector(rows), ["ill"], inner=True),
         "causes": forests.written(forests.fit_causes(rows, causes), causes),
-        "outcomes": forests.written(forests.fit_adviser(rows), forests.OUTCOMES),
+        "outcomes": forests.written(forests.fit_adviser(rows), forests.OUTCOMES, forests.SIGNS),
     }
 
 

@@ -13,19 +13,20 @@ from benchmarks.advice.dataset import Row
 from lossdoctor.core.vocabulary import ACTIONS
 from lossdoctor.engine.forest import LEAF
 from lossdoctor.engine.inputs import names
+from lossdoctor.engine.vitals import names as sign_names
 
 Matrix = NDArray[np.float64]
 
-LEAST_WRITTEN = 20  # per mille: answers below it are written down as zero
+LEAST_WRITTEN = 40  # per mille: answers below it are written down as zero
 UNKNOWN = -30.0  # below every vital sign: an unknown one goes left at every node
 ADVICE = tuple(a for a in ACTIONS if a != "none")
+SIGNS = sign_names()
 OUTCOMES = (*(f"right {a}" for a in ADVICE), *(f"harm {a}" for a in ADVICE))
 SETTINGS: Mapping[str, Any] = {"n_estimators": 60, "bootstrap": True, "random_state": 0, "n_jobs": 1}
 
 
-def inputs_matrix(rows: Sequence[Row]) -> Matrix:
+def inputs_matrix(rows: Sequence[Row], wanted: Sequence[str] = names()) -> Matrix:
     """float64[rows, inputs]."""
-    wanted = names()
     return np.array([[row.inputs.get(name, UNKNOWN) for name in wanted] for row in rows]).reshape(len(rows), -1)
 
 
@@ -54,12 +55,15 @@ def fit_detector(rows: Sequence[Row], **settings: Any) -> Any:
 
 
 def fit_adviser(rows: Sequence[Row], **settings: Any) -> Any:
-    """Trees that tell of a sick run the chance that each action is right, then that each is harmful."""
+    """Trees that tell of a sick run the chance that each action is right, then that each is harmful.
+
+    Asked with the vital signs alone: with what the rules found as well, advice on unseen tasks was worse.
+    """
     from sklearn.ensemble import ExtraTreesRegressor
 
     used = [r for r in rows if r.right is not None and r.treatable]
     options = {**SETTINGS, "min_samples_leaf": 3, **settings}
-    return ExtraTreesRegressor(**options).fit(inputs_matrix(used), outcomes(used), weights(used))
+    return ExtraTreesRegressor(**options).fit(inputs_matrix(used, SIGNS), outcomes(used), weights(used))
 
 
 def outcomes(rows: Sequence[Row]) -> Matrix:
@@ -84,7 +88,9 @@ def fit_causes(rows: Sequence[Row], causes: Sequence[str], **settings: Any) -> A
     return ExtraTreesRegressor(**options).fit(inputs_matrix(used), shares, weights(used))
 
 
-def written(model: Any, outputs: Sequence[str], *, inner: bool = False) -> dict[str, Any]:
+def written(
+    model: Any, outputs: Sequence[str], inputs: Sequence[str] = names(), *, inner: bool = False
+) -> dict[str, Any]:
     """The trees as plain lists: limits with five digits, answers in per mille, zeros left out.
 
     ``inner``: also the answers of inner nodes, from which it can be told what moved the answer.
@@ -93,17 +99,18 @@ def written(model: Any, outputs: Sequence[str], *, inner: bool = False) -> dict[
     for estimator in model.estimators_:
         tree = estimator.tree_
         leaf = tree.children_left < 0
+        if not np.array_equal(tree.children_left[~leaf], np.flatnonzero(~leaf) + 1):
+            raise ValueError("the trees are not written depth first: their left nodes have to be written down")
         values = np.rint(1000.0 * tree.value[:, :, 0]).astype(int)
         trees.append(
             {
                 "sign": np.where(leaf, LEAF, tree.feature).tolist(),
-                "limit": [0 if end else float(f"{v:.5g}") for v, end in zip(tree.threshold, leaf, strict=True)],
-                "left": np.where(leaf, 0, tree.children_left).tolist(),
+                "limit": [0 if end else float(f"{v:.4g}") for v, end in zip(tree.threshold, leaf, strict=True)],
                 "right": np.where(leaf, 0, tree.children_right).tolist(),
                 "value": [_sparse(v) if inner or end else [] for v, end in zip(values, leaf, strict=True)],
             }
         )
-    return {"inputs": list(names()), "outputs": list(outputs), "trees": trees}
+    return {"inputs": list(inputs), "outputs": list(outputs), "trees": trees}
 
 
 def _sparse(values: NDArray[np.int64]) -> list[int]:

@@ -31,7 +31,7 @@ class Unseen:
 def answers(rows: Sequence[Row]) -> Unseen:
     """Fit once per task without it, and ask about it."""
     causes = forests.causes_of(rows)
-    x = forests.inputs_matrix(rows)
+    x, signs = forests.inputs_matrix(rows), forests.inputs_matrix(rows, forests.SIGNS)
     out = Unseen(
         rows,
         np.full(len(rows), np.nan),
@@ -44,7 +44,7 @@ def answers(rows: Sequence[Row]) -> Unseen:
         others = [r for r in rows if r.task != task]
         here = tasks == task
         out.ill[here] = forests.fit_detector(others).predict(x[here])
-        out.outcomes[here] = forests.fit_adviser(others).predict(x[here])
+        out.outcomes[here] = forests.fit_adviser(others).predict(signs[here])
         out.causes[here] = forests.fit_causes(others, causes).predict(x[here])
     return out
 

@@ -10,7 +10,7 @@ import pytest
 from lossdoctor.engine.experience import experience
 from lossdoctor.engine.forest import LEAF, Forest
 
-STUMP = {"sign": [0, LEAF, LEAF], "limit": [1.5, 0, 0], "left": [1, 0, 0], "right": [2, 0, 0]}
+STUMP = {"sign": [0, LEAF, LEAF], "limit": [1.5, 0, 0], "right": [2, 0, 0]}
 
 
 def _forest() -> Forest:
@@ -40,11 +40,10 @@ def test_the_shipped_forests_hold_together() -> None:
     for forest in (known.ill, known.causes, known.outcomes):
         for tree in forest.trees:
             count = len(tree.sign)
-            assert {len(tree.limit), len(tree.left), len(tree.right), len(tree.value)} == {count}
+            assert {len(tree.limit), len(tree.right), len(tree.value)} == {count}
             for node in range(count):
                 if tree.sign[node] != LEAF:
-                    assert node < tree.left[node] < count
-                    assert node < tree.right[node] < count
+                    assert node + 1 < tree.right[node] < count
                     assert 0 <= tree.sign[node] < len(forest.inputs)
                 pairs = tree.value[node]
                 assert all(0 <= i < len(forest.outputs) for i in pairs[::2])

@@ -21,10 +21,11 @@ from lossdoctor.engine.details import detail
 from lossdoctor.engine.forest import Forest
 from lossdoctor.engine.inputs import inputs_of
 from lossdoctor.rules.base import Case
+from lossdoctor.rules.continued import begins_late
 
 FILE = "experience.json"
 MOST_ACTIONS, MOST_CAUSES = 4, 5
-OWN = 0.10  # what it is worth that the rule itself proposes an action: its authors knew things that no forest sees
+OWN = 0.05  # what it is worth that the rule itself proposes an action: its authors knew things that no forest sees
 HARM = 0.5  # how much of a right action's worth a harmful one costs
 CHECK = 0.8  # to look somewhere is worth less than to change what is wrong
 LEAST_WORTH = 0.15  # expected worth below which an action is not added to those of the rule
@@ -105,8 +106,9 @@ def _calibrated(finding: Finding, known: Experience) -> Finding:
 
 def _advised(finding: Finding, case: Case, inputs: Mapping[str, float], known: Experience) -> Finding:
     sick = known.ill.answers(inputs)["ill"]
+    whole = case.primary is not None and not begins_late(case.primary[1])  # all runs learned from were
     return replace(
-        _raised(finding, sick, inputs, known),
+        _raised(finding, sick, inputs, known) if whole else finding,
         causes=_causes(finding, known.causes.answers(inputs), sick),
         actions=_actions(finding, case, known.outcomes.answers(inputs)),
     )

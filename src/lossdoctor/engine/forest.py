@@ -22,14 +22,13 @@ class Tree:
     Attributes:
         sign: index of the input that the node asks about; -1 in a leaf.
         limit: at or below it, or where the input is unknown (NaN), one goes left.
-        left, right: the next node.
+        right: the node to the right; the one to the left is the next in the lists.
         value: the answers at the node that are not zero, as pairs of an output's index and per mille; of inner nodes
             the mean over what lies below, where it was written down.
     """
 
     sign: Sequence[int]
     limit: Sequence[float]
-    left: Sequence[int]
     right: Sequence[int]
     value: Sequence[Sequence[int]]
 
@@ -39,7 +38,7 @@ class Tree:
         while self.sign[node] != LEAF:
             known = inputs[self.sign[node]]
             goes_right = not math.isnan(known) and known > self.limit[node]
-            node = self.right[node] if goes_right else self.left[node]
+            node = self.right[node] if goes_right else node + 1
             seen.append(node)
         return seen
 
@@ -62,12 +61,12 @@ class Forest:
     def from_json(cls, data: Mapping[str, Any]) -> Forest:
         """Read ``{"inputs": […], "outputs": […], "trees": [{"sign": […], …}]}``.
 
-        >>> stump = {"sign": [0, -1, -1], "limit": [1.5, 0, 0], "left": [1, 0, 0], "right": [2, 0, 0]}
+        >>> stump = {"sign": [0, -1, -1], "limit": [1.5, 0, 0], "right": [2, 0, 0]}
         >>> data = {"inputs": ["x"], "outputs": ["ill"], "trees": [{**stump, "value": [[0, 500], [], [0, 1000]]}]}
         >>> Forest.from_json(data).answers({"x": 2.0})
         {'ill': 1.0}
         """
-        trees = tuple(Tree(t["sign"], t["limit"], t["left"], t["right"], t["value"]) for t in data["trees"])
+        trees = tuple(Tree(t["sign"], t["limit"], t["right"], t["value"]) for t in data["trees"])
         return cls(tuple(data["inputs"]), tuple(data["outputs"]), trees)
 
     def vector(self, known: Mapping[str, float]) -> list[float]:
