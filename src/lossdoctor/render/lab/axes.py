@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 FONT = 7.5  # points: what can still be read where a column is 80 mm wide
 SHARE = 0.84  # of the room of a panel; the rest holds the numbers of its axis
-LEGEND_SHARE = 0.82
+LEGEND_SHARE = 0.74  # the same, beside a panel that takes more than its part
 _HIGHEST = 1e280
 _FAR = 1.5  # a curve is far wider than what moves on it from this share on
 _FEW = 40  # up to so many points, each gets a marker
@@ -288,7 +288,7 @@ def columns_for(labels: Sequence[str], room: float) -> int:
     widths = np.array([text_width(label, FONT) for label in labels])
     for columns in range(len(labels), 1, -1):
         widest = [float(part.max()) for part in np.array_split(widths, columns)]  # as Matplotlib fills them
-        if sum(widest) + 28 * len(widest) <= LEGEND_SHARE * room:
+        if sum(widest) + 27 * len(widest) <= LEGEND_SHARE * room:
             return columns
     return 1
 
@@ -329,7 +329,7 @@ def _legend(axes: Axes, panel: Panel, look: Style, room: float) -> int:
         labelcolor=look.ink,
         borderaxespad=0.15,
         borderpad=0.1,
-        handlelength=2.0,
+        handlelength=1.8,
         handletextpad=0.5,
         columnspacing=1.2,
         labelspacing=0.28,
