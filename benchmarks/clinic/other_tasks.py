@@ -64,7 +64,7 @@ OTHER: dict[str, Spec] = {
     "friedman2_dense": Spec(
         "regression", data.friedman2, lambda s: models.DenseSkip(4, 1, s), F.mse_loss,
         Shape(16, 3, activation="gelu"), 0.094, 700, rates(2e-3, 0.05, 0.01), weight_decay=1e-4,
-        unfit=unfit(_SKIPPED + " zero_init"),
+        unfit=unfit(_SKIPPED + " zero_init detached"),
     ),
     "marks_batchnorm": Spec(
         "classification", data.digit_tags, lambda s: models.normed_mlp(64, 4, s, "batch"),

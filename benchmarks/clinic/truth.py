@@ -128,9 +128,11 @@ def compare(sick: Run, twin: Run) -> dict[str, object]:
     if leaked:  # what is logged is too good, and what is held out is bad
         worse_drop = worse_level = (s.final - t.final) / drop
     outcome = "none"
-    if s.final_train > s.initial * (1 if s.initial > 0 else -1) + drop:
+    if leaked:
+        outcome = "worse" if worse_level >= WORSE else "none"
+    elif s.final_train > s.initial * (1 if s.initial > 0 else -1) + drop:
         outcome = "diverged"
-    elif not leaked and s.rise > RISE_OF_DROP and s.rise_level > 2 * RISE_OF_LEVEL and learned_by_heart:
+    elif s.rise > RISE_OF_DROP and s.rise_level > 2 * RISE_OF_LEVEL and learned_by_heart:
         outcome = "overfitted"
     elif s.initial - s.final < 0.05 * drop:
         outcome = "nothing learned"

@@ -148,7 +148,7 @@ def test_too_much_regularization_is_cured_by_less() -> None:
 
 def test_a_catapult_leaps_at_the_start_and_ends_well() -> None:
     base = PLAIN.change(steps=300)
-    made = run(sick("catapult", base, factor=20.0, first=10.0))
+    made = run(sick("catapult", base))
     assert max(losses(made)[:30]) > 1.3 * losses(made)[0]
     assert assess(made).final < assess(run(base)).final + 0.15
     assert not faults.get("catapult").alarm

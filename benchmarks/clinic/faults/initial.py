@@ -88,7 +88,7 @@ class Detached(Fault):
 
 @final
 class CapacityTooLarge(Fault):
-    """A model many times too wide for its data, with nothing to hold it."""
+    """A model many times too wide for the part of the data that there is, with nothing to hold it."""
 
     name = "capacity_large"
     codes = codes("301 306 307 303")
@@ -99,7 +99,8 @@ class CapacityTooLarge(Fault):
         width = min(256, max(96, int(rng.choice([6, 10])) * spec.shape.width)) // 2 * 2
         if spec.kind == "language" or spec.recurrent or not spec.shape.dropout:
             width = min(width, 4 * spec.shape.width)  # these are slow, or wide enough
-        changes = {"width": width, "dropout": 0.0, "weight_decay": 0.0, "schedule": "constant"}
+        share = 0.5 if spec.small else 0.2
+        changes = {"width": width, "dropout": 0.0, "weight_decay": 0.0, "schedule": "constant", "train_share": share}
         return config.with_fault(self.name, changes, width=width)
 
 
