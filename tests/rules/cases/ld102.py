@@ -33,6 +33,7 @@ def _kl_settles() -> TrainingHistory:
 
 SICK = {
     "blows up": seeded(shapes.diverging, 1),
+    "by factors, far beyond": lambda: losses(*(3.0 * 1.96**i for i in range(101))),
     "blows up, other scale": seeded(shapes.diverging, 2),
     "drifts up for good": seeded(shapes.drifting_up, 1),
     "drifts up, longer": seeded(shapes.drifting_up, 5),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 from lossdoctor.core.finding import Abstention, Action, Cause, Finding
@@ -74,6 +75,9 @@ class LossDivergence(Rule):
         kept = case.option(self, "kept")
         if is_blow_up(reading, t) and t.late_z > 0:
             kept *= 0.5  # far above where it started and rising: what blew up may swing widely
+            if reading.positive and t.relative > 10 and t.kept > 0:
+                # It grows by factors within the last tenth: what is left of the rise is told in logarithms.
+                kept *= min(t.kept / (math.log1p(t.relative) / math.log1p(t.relative / t.kept)), 1.0)
         few = len(reading) < 12
         if few and _one_low_start(reading, t):
             return False
