@@ -60,4 +60,4 @@ class ModeCollapse(Fault):
     kinds = _ONLY
 
     def configure(self, config: Config, rng: Generator) -> Config:
-        return config.with_fault(self.name, slower=float(rng.choice([30.0, 100.0])))
+        return config.with_fault(self.name, slower=float(round(rng.uniform(20.0, 100.0))))

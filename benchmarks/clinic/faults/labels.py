@@ -78,8 +78,9 @@ class MaskedLabels(Fault):
     own_code = "LD208"
 
     def configure(self, config: Config, rng: Generator) -> Config:
+        empty_mean = float(rng.random() < 0.3)
         at = 1 if rng.random() < 0.25 else middle(config, rng, 0.1, 0.6)
-        return config.with_fault(self.name, at=at, empty_mean=float(rng.random() < 0.3))
+        return config.with_fault(self.name, at=at, empty_mean=empty_mean)
 
     def loss(self, loop: Loop, loss: Tensor) -> Tensor:
         if loop.step < loop.config.param("at"):
