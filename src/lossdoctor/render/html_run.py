@@ -72,9 +72,7 @@ def _controls(index: int) -> str:
 def _finding(f: Finding, d: Diagnosis) -> str:
     about = f"{f.severity} · {words.where(f, d.history.step_unit)} · {f.metric} · {words.confidence(f)}"
     steps = "".join(
-        f"<li>{markup(words.action(a))}"
-        + ("" if a.action == "none" else f" <small>{words.grade(a)}</small>")
-        + "</li>"
+        f"<li>{markup(words.action(a))}" + ("" if a.action == "none" else f" <small>{words.grade(a)}</small>") + "</li>"
         for a in f.actions
     )
     todo = f'<div class="todo"><ol aria-label="What to do">{steps}</ol></div>' if steps else ""
