@@ -256,6 +256,15 @@ def test_flags_come_back() -> None:
     assert torch.is_grad_enabled()
 
 
+@pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    """Ctrl-C as a terminal has it: a shell that starts tests in the background lets them ignore it."""
+    found = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, found)
+
+
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_in_the_middle_of_the_restoration_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     model = Net()
     before = fingerprint(model)
