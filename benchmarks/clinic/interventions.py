@@ -156,6 +156,9 @@ def outcomes(sick: Config, twin: Config, *, train: bool = True) -> Outcomes:
 def at_best_checkpoint(entry: dict[str, Any]) -> float:
     """Held-out loss at the checkpoint that the log would make one keep: the lowest validation, else training loss."""
     metric = "val_loss" if any("val_loss" in row for row in entry["rows"]) else "loss"
+    if not any(metric in row for row in entry["rows"]):  # two players' losses do not say which checkpoint to keep
+        last = float(entry["held_out"][-1]["test"])
+        return last if math.isfinite(last) else math.inf
     logged = [(row["step"], row[metric]) for row in entry["rows"] if metric in row and math.isfinite(row[metric])]
     if not logged:
         return math.inf

@@ -70,7 +70,12 @@ def sections(title: str, cases: Sequence[Case]) -> list[str]:
     good, ill = [c for c in kept if c.healthy], [c for c in kept if c.treatable]
     awaiting = sum(not c.healthy and c.outcomes is None for c in cases)
     if not good or not ill:
-        return []
+        return [
+            f"## {title}: side by side",
+            "",
+            f"Not measured yet: the remedies of {awaiting} sick runs have not been trained (`make clinic` does it).",
+            "",
+        ]
     lines = [
         f"## {title}: side by side",
         "",

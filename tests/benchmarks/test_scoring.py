@@ -110,7 +110,7 @@ def test_the_report_says_where_the_bars_are_missed() -> None:
     assert re.search(r"- first advice right: 80 % \(\d+–100\), wanted at least 90 %: \*\*missed\*\*\.", text)
     assert "| lr_low | 4 of 5 (38–96 %) | 4 of 5 (38–96 %) | increase_learning_rate ×4, clip_gradients ×1 |" in text
     cases[0].outcomes = None
-    assert report.sections("None", cases[:4]) == []
+    assert any(line.startswith("Not measured yet") for line in report.sections("None", cases[:4]))
 
 
 def test_a_prefix_is_what_the_log_held_then_and_the_delay_is_counted_from_the_onset() -> None:
