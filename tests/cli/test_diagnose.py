@@ -164,7 +164,12 @@ def test_a_closed_pipe_is_quiet(exploded: Path) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
 def test_ctrl_c_is_quiet() -> None:
     command = [sys.executable, "-m", "lossdoctor", "diagnose", "-"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+
+    def listen() -> None:  # a shell that runs tests in the background has them ignore the signal
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    with subprocess.Popen(command, **pipes, preexec_fn=listen) as process:  # noqa: PLW1509 -- no threads here
         time.sleep(1.5)  # it waits for standard input by then, or still imports: both must be quiet
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=30)
