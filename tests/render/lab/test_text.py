@@ -57,3 +57,17 @@ def test_a_table_that_is_too_wide_becomes_records() -> None:
     text = table(made, 60)
     assert max(map(len, text.splitlines())) <= 60
     assert "quite a long column 8  9.876" in text
+
+
+@pytest.mark.parametrize("width", [72, 80, 110])
+def test_no_column_loses_a_word_or_a_digit(width: int) -> None:
+    columns = ("run", "final training loss", "lowest validation loss", "at step", "final validation accuracy")
+    rows = (("without warmup, norms first", 0.7523, 0.8518, 220, 0.7281), ("warmup", 1.574, 1.553, 210, 0.4833))
+    words = table(Table("", columns, rows), width).split()
+    for column in columns:
+        assert set(column.split()) <= set(words)
+    assert {"0.7523", "0.8518", "220", "0.7281", "1.574", "1.553", "210", "0.4833"} <= set(words)
+
+
+def test_a_table_without_rows_is_its_head() -> None:
+    assert table(Table("", ("name", "value"), ()), 40).split() == ["name", "value"]

@@ -117,8 +117,10 @@ def _width(column: str, cells: list[str], number: bool) -> int:
 
 def _print_grid(table: Table, cells: list[list[str]], numeric: list[bool], least: list[int], console: Console) -> None:
     grid = Grid(box=None, pad_edge=False, header_style="dim", padding=(0, _GAP, 0, 0))
-    for column, number, wide in zip(table.columns, numeric, least, strict=True):
-        grid.add_column(visible(column), justify="right" if number else "left", min_width=wide, vertical="bottom")
+    natural = [max([len(column), *(len(row[i]) for row in cells)]) for i, column in enumerate(table.columns)]
+    widths = _spread(least, natural, console.width - _GAP * (len(least) - 1))
+    for column, number, wide in zip(table.columns, numeric, widths, strict=True):
+        grid.add_column(visible(column), justify="right" if number else "left", width=wide, vertical="bottom")
     for row in cells:
         grid.add_row(*(visible(c) for c in row))
     buffer = console.render_lines(grid, console.options.update(width=console.width), pad=False)
@@ -126,6 +128,23 @@ def _print_grid(table: Table, cells: list[list[str]], numeric: list[bool], least
         text = Text.assemble(*((segment.text, segment.style or "") for segment in line))
         text.rstrip()
         console.print(text, soft_wrap=True)
+
+
+def _spread(least: Sequence[int], natural: Sequence[int], room: int) -> list[int]:
+    """Widths from the least to the natural ones: the room that is left goes to the columns that lack most.
+
+    Fixed here: left to itself the grid takes room even from columns that have no more than their least.
+
+    >>> _spread([4, 6], [4, 20], 16), _spread([4, 6], [4, 20], 40)
+    ([4, 12], [4, 20])
+    """
+    widths = list(least)
+    for _ in range(max(0, room - sum(widths))):
+        short = [n - w for n, w in zip(natural, widths, strict=True)]
+        if max(short) <= 0:
+            break
+        widths[short.index(max(short))] += 1
+    return widths
 
 
 def _print_records(table: Table, cells: list[list[str]], console: Console) -> None:
