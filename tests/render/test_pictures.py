@@ -104,7 +104,17 @@ def test_every_kind_of_run_can_be_drawn(style: str, scales: tuple[str, str | Non
 
 @pytest.mark.parametrize(
     "values",
-    [[], [1.0], [float("nan")] * 5, [0.0] * 5, [float("inf"), 1.0], [-1e308, 1e308], [1e-320, 1e308], [-3.0, -1.0]],
+    [
+        [],
+        [1.0],
+        [float("nan")] * 5,
+        [0.0] * 5,
+        [float("inf"), 1.0],
+        [-1e308, 1e308],
+        [1e-320, 1e308],
+        [1e290, 1.0],
+        [-3.0, -1.0],
+    ],
 )
 def test_odd_values_can_be_drawn(values: list[float]) -> None:
     history = TrainingHistory({"loss": (range(len(values)), values)})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Sequence
 from itertools import pairwise
@@ -17,9 +18,11 @@ from lossdoctor.render.style import Style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 FORMATS = ("png", "svg", "pdf")
+FAR = 20  # powers of ten in view, above which a logarithmic axis has ticks of its own
 
 
 def save_figure(figure: Figure, path: str | Path, *, dpi: int = 300) -> Path:
@@ -107,10 +110,29 @@ def scale_y(axes: Axes, lines: Sequence[Line], wanted: str | None) -> None:
         _plain_ticks(axes)  # nothing positive to show on a log axis
     else:
         axes.set_yscale(kind)
-        if kind == "log":
+        if kind == "log" and not far_ticks(axes.yaxis, axes.get_ylim()):
             _plain_numbers(axes)
         elif kind == "linear":
             _plain_ticks(axes)
+
+
+def far_ticks(axis: Axis, limits: tuple[float, float]) -> bool:
+    """Ticks on a logarithmic axis over many powers of ten; False where there are few and Matplotlib's own will do.
+
+    Its locator looks a stride beyond the limits, and over a range so wide that is beyond the largest double.
+    """
+    from matplotlib.ticker import FixedLocator, LogFormatterSciNotation, NullLocator
+
+    low, high = sorted(limits)
+    if not 0 < low < high < math.inf or math.log10(high) - math.log10(low) <= FAR:
+        return False
+    first, last = math.log10(low), math.log10(high)
+    every = math.ceil((last - first) / 6)
+    powers = range(math.ceil(first / every) * every, math.floor(last) + 1, every)
+    axis.set_major_locator(FixedLocator([10.0**power for power in powers]))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(LogFormatterSciNotation())
+    return True
 
 
 def _plain_ticks(axes: Axes) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lossdoctor.lab.result import Array, Band, Line, Panel
-from lossdoctor.render.canvas import drawable, dress, literal
+from lossdoctor.render.canvas import drawable, dress, far_ticks, literal
 from lossdoctor.render.escape import visible
 from lossdoctor.render.lab.pens import Pen, color, is_reference, numbering, pens
 from lossdoctor.render.lab.plane import draw_field
@@ -208,14 +208,7 @@ def _beside(axes: Axes, text: str, x: float, y: float, look: Style) -> None:
 
 def log_ticks(axes: Axes, panel: Panel) -> None:
     """Within a few powers of ten plain numbers read better than exponents; beyond, six labels are enough."""
-    from matplotlib.ticker import (
-        FixedLocator,
-        FuncFormatter,
-        LogFormatterSciNotation,
-        LogLocator,
-        NullFormatter,
-        NullLocator,
-    )
+    from matplotlib.ticker import FuncFormatter, LogFormatterSciNotation, LogLocator, NullFormatter
 
     for wanted, axis, limits in (
         (panel.log_x, axes.xaxis, axes.get_xlim()),
@@ -227,12 +220,7 @@ def log_ticks(axes: Axes, panel: Panel) -> None:
         decades = math.log10(high) - math.log10(low) if 0 < low < high < math.inf else math.inf
         plain = decades < 5 and low >= 1e-5 and high <= 1e6
         close = decades < 2.2  # few powers of ten in view: name 2 and 5 as well
-        if 20 < decades < math.inf:  # Matplotlib's own locator would step beyond the largest double
-            every = math.ceil(decades / 6)
-            powers = range(math.ceil(math.log10(low) / every) * every, math.floor(math.log10(high)) + 1, every)
-            axis.set_major_locator(FixedLocator([10.0**power for power in powers]))
-            axis.set_minor_locator(NullLocator())
-            axis.set_major_formatter(LogFormatterSciNotation())
+        if far_ticks(axis, limits):
             continue
         axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if close else (1.0,), numticks=12 if close else 7))
         axis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}") if plain else LogFormatterSciNotation())
