@@ -9,6 +9,7 @@ import numpy as np
 
 from benchmarks.advice import forests, real
 from benchmarks.advice.dataset import VARIANTS, Row
+from lossdoctor.engine.experience import HARM
 
 
 @dataclass
@@ -77,7 +78,7 @@ def _share(chances: Sequence[float], limit: float) -> str:
 
 def _advice(answers: Unseen, i: int) -> tuple[bool, bool, bool]:
     count = len(forests.ADVICE)
-    order = np.argsort(-(answers.outcomes[i, :count] - 0.5 * answers.outcomes[i, count:]), kind="stable")
+    order = np.argsort(-(answers.outcomes[i, :count] - HARM * answers.outcomes[i, count:]), kind="stable")
     best = [forests.ADVICE[k] for k in order[:3]]
     row = answers.rows[i]
     right, harmful = row.right or frozenset(), row.harmful or frozenset()

@@ -178,11 +178,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--healthy", type=int, help="how many; all of the part by default")
     parser.add_argument("--sick", type=int, help="how many; all of the part by default")
     parser.add_argument("--part", type=int, default=0, choices=tuple(SIZES), help="first index of the part")
-    parser.add_argument("--held-out", action="store_true", help=f"the same as --part {HELD_OUT}")
     parser.add_argument("--out", type=Path, help="folder for the logs as JSON lines and index.jsonl")
     options = parser.parse_args(arguments)
     started = time.time()
-    first = HELD_OUT if options.held_out else options.part
+    first = options.part
     healthy, sick = (given or size for given, size in zip((options.healthy, options.sick), SIZES[first], strict=True))
     runs = generate(healthy, sick, first)
     if options.out:

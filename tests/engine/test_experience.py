@@ -112,6 +112,13 @@ def test_every_action_but_none_says_what_it_means_on_the_run() -> None:
     assert detail("train_longer", case) == "three times as long: 40 to 120 steps"
 
 
+def test_nobody_is_sent_back_to_where_the_run_began() -> None:
+    rising, _ = examine(TrainingHistory(loss=[float(i) for i in range(1, 41)]))
+    finding = learned.replace(_remark("LD204"), severity="warning")
+    chances = {"right stop_early": 0.9, "right restore_checkpoint": 0.9, "right reduce_learning_rate": 0.4}
+    assert [a.action for a in learned._actions(finding, rising, chances)] == ["reduce_learning_rate"]
+
+
 def test_the_diagnosis_is_the_rules_and_then_what_was_learned() -> None:
     history = _overfitted()
     case, findings = examine(history)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,22 +13,6 @@ from tests.render.samples import evil, exploded, many, report
 
 pytestmark = pytest.mark.skipif(chromium() is None, reason=HINT)
 FIRST = "document.querySelector('#run-0 .plot')"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Page]:
-    with Page() as page:
-        yield page
-
-
-@pytest.fixture
-def page(browser: Page) -> Iterator[Page]:
-    browser.problems.clear()
-    browser.requests.clear()
-    browser.emulate()
-    yield browser
-    assert browser.problems == []
-    assert [r for r in browser.requests if not r.startswith(("file:", "data:", "blob:"))] == []
 
 
 def show(page: Page, tmp_path: Path, made: Report) -> None:

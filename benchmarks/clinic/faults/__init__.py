@@ -47,7 +47,7 @@ LATER: tuple[Fault, ...] = (
     initial.Detached(),
     initial.CapacityTooLarge(),
     initial.StaleStatistics(),
-    labels.InfBatch(),
+    data.InfBatch(),
     labels.MissingAsZero(),
     labels.MaskedLabels(),
     labels.LabelLeak(),

@@ -15,6 +15,10 @@ from benchmarks.clinic.config import Config
 if TYPE_CHECKING:
     from benchmarks.clinic.train import Loop
 
+# Kinds of tasks that many faults apply to.
+LABELLED = ("classification", "regression")
+DENSE = (*LABELLED, "autoencoding")
+
 
 class Fault(abc.ABC):
     """One way in which a training goes wrong.

@@ -3,6 +3,7 @@
 # ruff: noqa: ARG002 -- hooks have one signature, whether or not a fault needs all of it
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, ClassVar, final
 
 import numpy as np
@@ -12,12 +13,10 @@ from torch import Tensor
 
 from benchmarks.clinic import tasks
 from benchmarks.clinic.config import Config
-from benchmarks.clinic.faults.base import Fault, codes, continuous, middle
+from benchmarks.clinic.faults.base import LABELLED, Fault, codes, continuous, middle
 
 if TYPE_CHECKING:
     from benchmarks.clinic.train import Loop
-
-_LABELLED = ("classification", "regression")
 
 
 def _permuted(y: Tensor, loop: Loop) -> Tensor:
@@ -32,12 +31,11 @@ def _spoiled(x: Tensor, y: Tensor, loop: Loop, scale: float) -> tuple[Tensor, Te
     return noise, torch.from_numpy(loop.rng.integers(50, 60, size=tuple(y.shape)))
 
 
-@final
-class NanBatch(Fault):
-    """One batch holds a NaN; from then on every weight does."""
+class _OneBadNumber(Fault):
+    """One batch holds a number that is none; from then on every weight is NaN."""
 
-    name = "nan_in_data"
     codes = codes("101 107")
+    number: ClassVar[float]
 
     def fits(self, config: Config) -> bool:
         return super().fits(config) and continuous(config)
@@ -52,8 +50,24 @@ class NanBatch(Fault):
             return x, y
         loop.mark_onset()
         x = x.clone()
-        x[0] = float("nan")
+        x[0] = self.number
         return x, y
+
+
+@final
+class NanBatch(_OneBadNumber):
+    """The number is NaN."""
+
+    name = "nan_in_data"
+    number = math.nan
+
+
+@final
+class InfBatch(_OneBadNumber):
+    """The number is infinite; what it leaves are NaNs."""
+
+    name = "inf_in_data"
+    number = math.inf
 
 
 @final
@@ -87,7 +101,7 @@ class Unscaled(Fault):
 
     name = "unscaled_inputs"
     codes = codes("101 102 103 104 105 110 201 202 204 207 301 302 305")
-    kinds = _LABELLED
+    kinds = LABELLED
 
     def fits(self, config: Config) -> bool:
         return super().fits(config) and continuous(config) and config.task != "digits_cnn"
@@ -110,7 +124,7 @@ class ShuffledLabels(Fault):
 
     name = "shuffled_labels"
     codes = codes("201 202 204 301 302 303 306 307")
-    kinds = _LABELLED
+    kinds = LABELLED
 
     def configure(self, config: Config, rng: Generator) -> Config:
         return config.with_fault(self.name)
@@ -128,7 +142,7 @@ class LabelNoise(Fault):
 
     name = "label_noise"
     codes = codes("204 301 302 303 304 306 307")
-    kinds = _LABELLED
+    kinds = LABELLED
 
     def configure(self, config: Config, rng: Generator) -> Config:
         return config.with_fault(self.name, {"dropout": 0.0}, share=0.4)
@@ -148,7 +162,7 @@ class Unshuffled(Fault):
     name = "unshuffled"
     codes = codes("104 401 103 204 302 303 305 102 301")
     own_code = "LD401"
-    kinds = _LABELLED
+    kinds = LABELLED
 
     def configure(self, config: Config, rng: Generator) -> Config:
         changes = {"log_every": 1 if config.log_every else 0, "log_mean": config.log_mean and not config.log_every}

@@ -12,12 +12,10 @@ from torch import Tensor, nn
 
 from benchmarks.clinic import tasks
 from benchmarks.clinic.config import Config
-from benchmarks.clinic.faults.base import Fault, codes
+from benchmarks.clinic.faults.base import DENSE, Fault, codes
 
 if TYPE_CHECKING:
     from benchmarks.clinic.train import Loop
-
-_DENSE = ("classification", "regression", "autoencoding")
 
 
 @final
@@ -44,7 +42,7 @@ class ExplodingInit(Fault):
     name = "exploding_init"
     codes = codes("105 101 102 103 104 110 201 202 203 204 207 209 301 302 303 305")
     own_code = "LD105"
-    kinds = _DENSE
+    kinds = DENSE
 
     def fits(self, config: Config) -> bool:
         return super().fits(config) and config.task != "digits_cnn"

@@ -13,37 +13,12 @@ from torch.nn import functional as F  # noqa: N812 -- its usual name
 
 from benchmarks.clinic import tasks
 from benchmarks.clinic.config import Config
-from benchmarks.clinic.faults.base import Fault, codes, continuous, middle
+from benchmarks.clinic.faults.base import LABELLED, Fault, codes, continuous, middle
 
 if TYPE_CHECKING:
     from benchmarks.clinic.train import Loop
 
-_LABELLED = ("classification", "regression")
 FILL = -4.0  # what a raw zero is in standardised numbers: four spreads below the mean
-
-
-@final
-class InfBatch(Fault):
-    """One batch holds an infinite number; what it leaves are NaNs."""
-
-    name = "inf_in_data"
-    codes = codes("101 107")
-
-    def fits(self, config: Config) -> bool:
-        return super().fits(config) and continuous(config)
-
-    def configure(self, config: Config, rng: Generator) -> Config:
-        at = middle(config, rng, 0.1, 0.9)
-        stop = min(config.end, at + int(rng.choice([1, 20, config.end])) * max(1, config.log_every or 20))
-        return config.with_fault(self.name, {"stop": stop}, at=at)
-
-    def batch(self, loop: Loop, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        if loop.step != loop.config.param("at"):
-            return x, y
-        loop.mark_onset()
-        x = x.clone()
-        x[0] = math.inf
-        return x, y
 
 
 @final
@@ -52,7 +27,7 @@ class MissingAsZero(Fault):
 
     name = "missing_as_zero"
     codes = codes("302 204 203 205 301 303 306 207 104")
-    kinds = _LABELLED
+    kinds = LABELLED
 
     def fits(self, config: Config) -> bool:
         return super().fits(config) and continuous(config)
@@ -97,7 +72,7 @@ class LabelLeak(Fault):
     codes = codes("208 304 303")
     spoils_validation = True
     needs_validation = True
-    kinds = _LABELLED
+    kinds = LABELLED
 
     def fits(self, config: Config) -> bool:
         return super().fits(config) and continuous(config)

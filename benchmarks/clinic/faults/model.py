@@ -11,12 +11,10 @@ from torch import Tensor, nn
 
 from benchmarks.clinic import tasks
 from benchmarks.clinic.config import Config
-from benchmarks.clinic.faults.base import Fault, codes
+from benchmarks.clinic.faults.base import DENSE, Fault, codes
 
 if TYPE_CHECKING:
     from benchmarks.clinic.train import Loop
-
-_DENSE = ("classification", "regression", "autoencoding")
 
 
 @final
@@ -66,7 +64,7 @@ class Vanishing(Fault):
     name = "vanishing_gradients"
     codes = codes("106 201 202 204 302 209 203")
     own_code = "LD106"
-    kinds = _DENSE
+    kinds = DENSE
 
     def fits(self, config: Config) -> bool:
         return super().fits(config) and config.task != "digits_cnn"
@@ -83,7 +81,7 @@ class ZeroInit(Fault):
 
     name = "zero_init"
     codes = codes("106 201 202 204 210 302")
-    kinds = _DENSE
+    kinds = DENSE
 
     def configure(self, config: Config, rng: Generator) -> Config:
         return config.with_fault(self.name)
@@ -100,7 +98,7 @@ class DeadInit(Fault):
 
     name = "dead_init"
     codes = codes("106 201 202 204 210 302")
-    kinds = _DENSE
+    kinds = DENSE
 
     def fits(self, config: Config) -> bool:
         return super().fits(config) and config.task not in ("digits_cnn", "autoencoder")

@@ -8,7 +8,9 @@ import numpy as np
 
 from lossdoctor.core.numbers import short
 from lossdoctor.rules.base import Case
+from lossdoctor.signal.reading import Reading
 
+FIRST_STEPS = 0.02  # share of the run in which nobody has a checkpoint yet
 CLIP_AT = 90  # percentile of the gradient norms at which to clip (Pascanu et al. 2013 clip near the usual norm)
 
 
@@ -23,6 +25,20 @@ def detail(action: str, case: Case) -> str:
     """
     say = _DETAILS.get(action)
     return say(case) if say is not None else ""
+
+
+def fits(action: str, case: Case) -> bool:
+    """Whether an action can be taken: there is nothing to go back to where the loss was lowest at the start."""
+    if action not in ("stop_early", "restore_checkpoint"):
+        return True
+    reading = _kept_by(case)
+    return reading is not None and reading.fraction(reading.best_step) > FIRST_STEPS
+
+
+def _kept_by(case: Case) -> Reading | None:
+    """The curve by which one would choose a checkpoint."""
+    reading = case.reading("val_loss") or case.reading("train_loss")
+    return reading if reading is not None and len(reading) >= 2 else None
 
 
 def _rate(case: Case) -> float | None:
@@ -70,10 +86,8 @@ def _batch(case: Case) -> str:
 
 
 def _best(case: Case) -> str:
-    reading = case.reading("val_loss") or case.reading("train_loss")
-    if reading is None or len(reading) < 2:
-        return ""
-    return f"{case.step_unit} {reading.best_step}"
+    reading = _kept_by(case)
+    return "" if reading is None else f"{case.step_unit} {reading.best_step}"
 
 
 def _stop(case: Case) -> str:

@@ -2,7 +2,7 @@
 
 The rules say what is wrong. Forests fitted on the clinic (``benchmarks/advice``) then look at the run's vital signs and
 at all that was found, and put the causes and actions of the finding to act on into the order that proved right. They
-are stored as plain JSON beside this file, and every number they give comes with the signs that moved it.
+are stored as plain JSON beside this file; a severity that they raise comes with the signs that moved it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 from lossdoctor.core.finding import Action, Cause, Finding
 from lossdoctor.core.numbers import percent
 from lossdoctor.core.vocabulary import ACTIONS, CAUSES, severity_rank
-from lossdoctor.engine.details import detail
+from lossdoctor.engine.details import detail, fits
 from lossdoctor.engine.forest import Forest
 from lossdoctor.engine.inputs import inputs_of
 from lossdoctor.rules.base import Case
@@ -79,20 +79,15 @@ def refine(findings: Sequence[Finding], case: Case, *, advise: bool = True) -> t
 
     Without ``advise`` causes and actions stay as the rules have them: what was learned rests on what all rules found.
     """
+    if not findings:
+        return ()
     known = experience()
-    calibrated = [_calibrated(f, known) for f in findings]
+    first, *rest = (_calibrated(f, known) for f in findings)
     primary = case.primary
-    if (
-        not advise
-        or not calibrated
-        or primary is None
-        or primary[1].summary.n < LEAST_POINTS
-        or findings[0].code == "LD000"
-    ):
-        return tuple(calibrated)
-    inputs = inputs_of(case, findings)
-    calibrated[0] = _advised(calibrated[0], case, inputs, known)
-    return tuple(calibrated)
+    seen = primary is not None and primary[1].summary.n >= LEAST_POINTS
+    if advise and seen and first.code != "LD000":
+        first = _advised(first, case, inputs_of(case, findings), known)
+    return (first, *rest)
 
 
 def _calibrated(finding: Finding, known: Experience) -> Finding:
@@ -151,7 +146,7 @@ def _actions(finding: Finding, case: Case, chances: Mapping[str, float]) -> tupl
     for name in ACTIONS:
         helps, harms = chances.get(f"right {name}", 0.0), chances.get(f"harm {name}", 0.0)
         worth = helps - HARM * harms
-        if name in own or worth >= LEAST_WORTH:
+        if name in own or (worth >= LEAST_WORTH and fits(name, case)):
             value[name] = worth * (CHECK if name.startswith("check_") else 1.0) + (OWN if name in own else 0.0)
     value.pop("none", None)
     if not value:

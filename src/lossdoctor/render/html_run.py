@@ -42,7 +42,7 @@ def run_section(d: Diagnosis, index: int, *, limit: int, linked: bool) -> str:
 {_controls(index)}
 <div class="plot" role="img" aria-label="{markup(label)}"></div>
 <div class="static">{chart_svg(small, label=visible(label))}</div>
-{"".join(_finding(f, d) for f in d.findings)}
+{"".join(finding_article(f, d) for f in d.findings)}
 {_rest(d)}
 <script type="application/json">{_embedded(chart_data(chart))}</script>
 </section>"""
@@ -69,7 +69,8 @@ def _controls(index: int) -> str:
     )
 
 
-def _finding(f: Finding, d: Diagnosis) -> str:
+def finding_article(f: Finding, d: Diagnosis) -> str:
+    """A finding in full: what, since when, what to do, likely causes, evidence."""
     about = f"{f.severity} · {words.where(f, d.history.step_unit)} · {f.metric} · {words.confidence(f)}"
     steps = "".join(
         f"<li>{markup(words.action(a))}" + ("" if a.action == "none" else f" <small>{words.grade(a)}</small>") + "</li>"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,22 +18,6 @@ LOSS = "document.getElementById('loss').data"
 MAP = "document.getElementById('map').data"
 # A browser without a graphics card says these of any WebGL; they are no fault of the page.
 EXCUSED = ("WebGL", "GL Driver Message", "willReadFrequently")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Page]:
-    with Page() as page:
-        yield page
-
-
-@pytest.fixture
-def page(browser: Page) -> Iterator[Page]:
-    browser.problems.clear()
-    browser.requests.clear()
-    browser.emulate()
-    yield browser
-    assert [p for p in browser.problems if not any(word in p for word in EXCUSED)] == []
-    assert [r for r in browser.requests if not r.startswith(("file:", "data:", "blob:"))] == []
 
 
 def show(page: Page, tmp_path: Path, made: Experiment, film: Scene | None) -> None:

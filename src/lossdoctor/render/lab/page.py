@@ -11,13 +11,12 @@ from functools import cache
 from importlib import resources
 
 from lossdoctor.core.diagnosis import Diagnosis
-from lossdoctor.core.finding import Finding
 from lossdoctor.lab.result import Experiment, Table
 from lossdoctor.render import words
 from lossdoctor.render.escape import markup
 from lossdoctor.render.html import asset as report_asset
 from lossdoctor.render.html import plotly_js
-from lossdoctor.render.html_run import badge
+from lossdoctor.render.html_run import badge, finding_article
 from lossdoctor.render.jsonout import to_json
 from lossdoctor.render.lab.page_data import FRAMES, looks_data, panel_data, scene_data
 from lossdoctor.render.lab.pens import numbering
@@ -122,24 +121,11 @@ def _verdicts(diagnoses: Mapping[str, Diagnosis]) -> str:
 
 
 def _verdict(label: str, d: Diagnosis, full: bool) -> str:
-    findings = "".join(_finding(f, d) for f in d.findings) if full else ""
+    findings = "".join(finding_article(f, d) for f in d.findings) if full else ""
     basis = words.basis(d)
     return (
         f'<div class="verdict"><h3>{badge(d.status)} {markup(label)}</h3>'
         f"{f'<p>{markup(basis)}</p>' if basis else ''}{findings}</div>"
-    )
-
-
-def _finding(f: Finding, d: Diagnosis) -> str:
-    about = f"{f.severity} · {words.where(f, d.history.step_unit)} · {f.metric} · {words.confidence(f)}"
-    steps = "".join(f"<li>{markup(words.action(a))}</li>" for a in f.actions)
-    causes = "; ".join(words.cause(c) for c in f.causes)
-    return (
-        f'<article class="finding {f.severity}"><h3>{words.UNICODE.signs[f.severity]} {markup(f.code)} '
-        f"{markup(f.name)}<small>{markup(about)}</small></h3><p>{markup(f.summary)}</p>"
-        + (f'<div class="todo"><ol aria-label="What to do">{steps}</ol></div>' if steps else "")
-        + (f'<p class="soft">causes: {markup(causes)}</p>' if causes else "")
-        + "</article>"
     )
 
 

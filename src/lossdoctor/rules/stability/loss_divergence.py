@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from dataclasses import replace
 
 from lossdoctor.core.finding import Abstention, Action, Cause, Finding
 from lossdoctor.core.numbers import in_noise, short, sureness, up_by
@@ -76,8 +77,8 @@ class LossDivergence(Rule):
         if is_blow_up(reading, t) and t.late_z > 0:
             kept *= 0.5  # far above where it started and rising: what blew up may swing widely
             if reading.positive and t.relative > 10 and t.kept > 0:
-                # It grows by factors within the last tenth: what is left of the rise is told in logarithms.
-                kept *= min(t.kept / (math.log1p(t.relative) / math.log1p(t.relative / t.kept)), 1.0)
+                # It may grow by factors within the last tenth: what is kept of the rise is told in logarithms.
+                t = replace(t, kept=math.log1p(t.relative) / math.log1p(t.relative / t.kept))
         few = len(reading) < 12
         if few and _one_low_start(reading, t):
             return False
