@@ -119,6 +119,16 @@ def test_nobody_is_sent_back_to_where_the_run_began() -> None:
     assert [a.action for a in learned._actions(finding, rising, chances)] == ["reduce_learning_rate"]
 
 
+def test_the_best_checkpoint_is_advised_once() -> None:
+    case, _ = examine(_overfitted())
+    finding = learned.replace(_remark("LD204"), severity="warning")
+    chances = {"right stop_early": 0.8, "right restore_checkpoint": 0.7, "right add_regularization": 0.6}
+    told = [a.action for a in learned._actions(finding, case, chances)]
+    assert told == ["stop_early", "add_regularization"]
+    both = learned.replace(finding, actions=(Action("restore_checkpoint", "step 3"),))  # the rule has its reasons
+    assert "restore_checkpoint" in [a.action for a in learned._actions(both, case, chances)]
+
+
 def test_the_diagnosis_is_the_rules_and_then_what_was_learned() -> None:
     history = _overfitted()
     case, findings = examine(history)

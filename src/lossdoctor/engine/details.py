@@ -97,7 +97,11 @@ def _stop(case: Case) -> str:
 
 def _restore(case: Case) -> str:
     best = _best(case)
-    return f"go back to the checkpoint of {best} and skip the batches after it" if best else ""
+    return (
+        f"go back to the checkpoint of {best}, and skip the batches after it if one of them did the harm"
+        if best
+        else ""
+    )
 
 
 def _longer(case: Case) -> str:

@@ -33,6 +33,8 @@ LEAST_CAUSE = 0.08
 RULES_SHARE = 0.2  # weight of the rule's own likelihoods against the forest's
 # Remarks that become a warning when all of the run looks sick.
 RAISED = frozenset({"LD201", "LD203", "LD204", "LD205", "LD207", "LD302", "LD303", "LD305", "LD306"})
+# Both keep the best checkpoint: beside one of them the other is no other advice.
+KEEPS_BEST = frozenset({"stop_early", "restore_checkpoint"})
 SHOWN_SIGNS = 3
 LEAST_POINTS = 16  # points of the loss below which nothing like the run has been seen
 
@@ -151,7 +153,9 @@ def _actions(finding: Finding, case: Case, chances: Mapping[str, float]) -> tupl
     value.pop("none", None)
     if not value:
         return finding.actions
-    ranked = sorted(value, key=lambda name: (-value[name], name))[:MOST_ACTIONS]
+    ranked = sorted(value, key=lambda name: (-value[name], name))
+    again = [name for name in ranked if name in KEEPS_BEST][1:]
+    ranked = [name for name in ranked if name not in again or name in own][:MOST_ACTIONS]
     return tuple(
         replace(own.get(name) or Action(name, detail(name, case)), helps=chances.get(f"right {name}"))
         for name in ranked
