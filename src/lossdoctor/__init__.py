@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from lossdoctor.core.history import TrainingHistory as TrainingHistory
     from lossdoctor.engine import assert_healthy as assert_healthy
     from lossdoctor.engine import diagnose as diagnose
+    from lossdoctor.live import Monitor as Monitor
+    from lossdoctor.live import actions as actions
     from lossdoctor.readers import read as read
 
 __version__ = "0.1.0"
@@ -27,22 +29,34 @@ __version__ = "0.1.0"
 # Everything is imported on use: `import lossdoctor` costs next to nothing.
 _EXPORTS = {
     "Curve": "lossdoctor.core.curve",
+    "Monitor": "lossdoctor.live",
     "RunContext": "lossdoctor.core.context",
     "TrainingHistory": "lossdoctor.core.history",
     "assert_healthy": "lossdoctor.engine",
     "diagnose": "lossdoctor.engine",
     "read": "lossdoctor.readers",
 }
-_ROOMS = ("lab",)
+_ROOMS = {"actions": "lossdoctor.live.actions", "lab": "lossdoctor.lab"}
 
-__all__ = ["Curve", "RunContext", "TrainingHistory", "__version__", "assert_healthy", "diagnose", "lab", "read"]
+__all__ = [
+    "Curve",
+    "Monitor",
+    "RunContext",
+    "TrainingHistory",
+    "__version__",
+    "actions",
+    "assert_healthy",
+    "diagnose",
+    "lab",
+    "read",
+]
 
 
 def __getattr__(name: str) -> Any:
     if name in _EXPORTS:
         return getattr(import_module(_EXPORTS[name]), name)
     if name in _ROOMS:
-        return import_module(f"lossdoctor.{name}")
+        return import_module(_ROOMS[name])
     raise AttributeError(f"module 'lossdoctor' has no attribute {name!r}")
 
 

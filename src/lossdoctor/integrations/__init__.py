@@ -1,0 +1,1 @@
+"""One thin module per framework: ``lossdoctor.integrations.transformers.LossDoctorCallback`` and its like."""
