@@ -21,7 +21,7 @@ from lossdoctor.core.history import TrainingHistory
 from lossdoctor.engine.inputs import inputs_of
 from lossdoctor.engine.judge import examine
 
-PARTS = (0, corpus.MORE_FAULTS)  # of the corpus that may be learned from
+PARTS = (0, corpus.MORE_FAULTS, corpus.MORE_TASKS)  # of the corpus that may be learned from
 VARIANTS = ("as logged", "all signals", "all signals, no context", "losses alone")
 
 

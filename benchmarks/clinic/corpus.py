@@ -24,6 +24,7 @@ from benchmarks.clinic.draws import (
     HELD_OUT,
     HELD_OUT_PARTS,
     MORE_FAULTS,
+    MORE_TASKS,
     OTHER_TASKS,
     SIZES,
     candidates,
@@ -35,8 +36,8 @@ from benchmarks.clinic.train import Run, run
 from benchmarks.clinic.truth import OUTCOME_CODES, Truth, assess, compare
 
 __all__ = [
-    "CACHE", "HELD_OUT", "HELD_OUT_PARTS", "MORE_FAULTS", "OTHER_TASKS", "SIZES", "candidates", "fault_of",
-    "fully_logged", "generate", "healthy_config", "index_row", "is_cached", "load", "path_of", "restored",
+    "CACHE", "HELD_OUT", "HELD_OUT_PARTS", "MORE_FAULTS", "MORE_TASKS", "OTHER_TASKS", "SIZES", "candidates",
+    "fault_of", "fully_logged", "generate", "healthy_config", "index_row", "is_cached", "load", "path_of", "restored",
     "sick_config",
 ]  # fmt: skip
 

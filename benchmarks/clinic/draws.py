@@ -15,13 +15,14 @@ from functools import cache
 import numpy as np
 from numpy.random import Generator
 
-from benchmarks.clinic import faults, other_tasks, tasks
+from benchmarks.clinic import faults, more_tasks, other_tasks, tasks
 from benchmarks.clinic.config import SCHEDULES, Config
 from benchmarks.clinic.faults.base import Fault
 
 HELD_OUT = 100_000
 MORE_FAULTS = 200_000
 OTHER_TASKS = 300_000
+MORE_TASKS = 400_000
 HELD_OUT_PARTS = (HELD_OUT, OTHER_TASKS)  # for measuring only: nothing may be tuned on them
 _SIZE = 100_000  # indices of a part
 
@@ -60,6 +61,10 @@ PARTS = {
     OTHER_TASKS: Part(
         112, 159, tuple(other_tasks.OTHER), (*faults.FIRST, *faults.LATER, *faults.ADVERSARIAL),
         twins=112, apart=True, longest=1.5, tells_all=0.35,
+    ),
+    MORE_TASKS: Part(
+        108, 144, tuple(more_tasks.MORE), (*faults.FIRST, *faults.LATER),
+        twins=108, apart=True, longest=1.5, tells_all=0.35,
     ),
 }  # fmt: skip
 # First index of a part -> how many healthy runs and how many sick ones.

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 -- its usual name
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler, SequentialSampler, TensorDataset
 
-from benchmarks.clinic import data, models, other_tasks
+from benchmarks.clinic import data, models, more_tasks, other_tasks
 from benchmarks.clinic.data import Pair, Splits
 from benchmarks.clinic.models import Shape
 from benchmarks.clinic.spec import LossFn, Spec, rates
@@ -143,7 +143,7 @@ FIRST: dict[str, Spec] = {
         Shape(24, 1, activation="tanh"), -1.6, 1500, rates(5e-3, 0.01, 0.003), batch_size=128,
     ),
 }  # fmt: skip
-SPECS: dict[str, Spec] = {**FIRST, **other_tasks.OTHER}
+SPECS: dict[str, Spec] = {**FIRST, **more_tasks.MORE, **other_tasks.OTHER}
 
 
 def names() -> tuple[str, ...]:
