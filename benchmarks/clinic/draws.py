@@ -63,7 +63,7 @@ PARTS = {
         twins=112, apart=True, longest=1.5, tells_all=0.35,
     ),
     MORE_TASKS: Part(
-        108, 144, tuple(more_tasks.MORE), (*faults.FIRST, *faults.LATER),
+        108, 150, tuple(more_tasks.MORE), (*faults.FIRST, *faults.LATER),
         twins=108, apart=True, longest=1.5, tells_all=0.35,
     ),
 }  # fmt: skip

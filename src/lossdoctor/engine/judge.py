@@ -14,7 +14,7 @@ from lossdoctor.core.finding import Abstention, Finding, Measurement
 from lossdoctor.core.history import TrainingHistory
 from lossdoctor.core.options import Settings
 from lossdoctor.core.vocabulary import at_least
-from lossdoctor.engine.cases import build_cases
+from lossdoctor.engine.cases import Prepared, build_cases
 from lossdoctor.engine.experience import refine
 from lossdoctor.engine.ranking import basis_of, order, status_of
 from lossdoctor.engine.settings import check_options, chosen_rules
@@ -47,15 +47,30 @@ def diagnose(
     'healthy'
     """
     settings = settings or Settings()
-    rules = chosen_rules(settings)
     if settings.metrics:
         history.set_roles(settings.metrics)
+    return diagnose_prepared(history, None, context, measurements, settings)
+
+
+def diagnose_prepared(
+    history: TrainingHistory,
+    prepared: Prepared | None,
+    context: RunContext | None = None,
+    measurements: Sequence[Measurement] = (),
+    settings: Settings | None = None,
+) -> Diagnosis:
+    """The same for a run whose curves were read already: with what was kept of them, not the points themselves.
+
+    The metrics of the settings are taken to be in the history's mapping. Without ``prepared`` the history is read.
+    """
+    settings = settings or Settings()
+    rules = chosen_rules(settings)
     known = history.context
     if settings.context:
         known = known.merged(RunContext.from_pairs(settings.context))
     known = known.merged(context)
     with np.errstate(all="ignore"):  # losses of 1e300 overflow in squares; the rules test for what is finite
-        whole, segments = build_cases(history, known, measurements, check_options(settings))
+        whole, segments = build_cases(history, known, measurements, check_options(settings), prepared)
         findings, abstained, crashed = _run(rules, whole, segments)
         ordered = refine(order(findings), whole, advise=not (settings.select or settings.ignore))
         status = status_of(ordered, whole)
