@@ -21,9 +21,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("lossdoctor")
 
 _RECENT = 256  # intervals that say what is usual
-_PAUSES = 32  # long intervals remembered: validation, checkpoints, the end of an epoch
+_PAUSES = 128  # long intervals remembered for longer: validation, checkpoints, the end of an epoch
 _FEW = 10  # with fewer intervals than this nothing is usual yet
-_LONG = 5.0  # times the typical interval make a pause
 _MARGIN = 3.0  # a stall is this many times as long as the longest usual pause
 _FRAMES = 8
 
@@ -31,9 +30,8 @@ _FRAMES = 8
 class Rhythm:
     """How long the pauses between rows usually are, and from what length on one is a stall.
 
-    Pauses that recur are usual, however long: validation, checkpoints. One freak pause is not: the longest pause that
-    was once told as a stall counts only when another like it comes, so a run is called stalled by the same kind of
-    pause twice at most.
+    Pauses that recur are usual, however long: validation, checkpoints. One freak pause is not: a pause that was told
+    as a stall counts only when another like it comes, so the same kind of pause is told twice at most.
 
     Args:
         at_least: seconds; no shorter pause is a stall.
@@ -49,26 +47,24 @@ class Rhythm:
     120.0
     """
 
-    def __init__(self, at_least: float = 300.0, at_first: float = 1800.0) -> None:
+    def __init__(self, at_least: float = 300.0, at_first: float = 3600.0) -> None:
         self.at_least = at_least
         self.at_first = at_first
         self.count = 0
         self._recent: deque[float] = deque(maxlen=_RECENT)
         self._pauses: deque[float] = deque(maxlen=_PAUSES)
-        self._freaks: deque[float] = deque(maxlen=_PAUSES)
-        self._long = 0.0  # from here on an interval is a pause; set anew now and then
+        self._told: deque[float] = deque(maxlen=_PAUSES)
+        self._matters = at_least / _MARGIN  # shorter pauses change no limit
 
     def add(self, seconds: float, *, told: bool = False) -> None:
         """One more interval; ``told`` says that it was called a stall."""
         self.count += 1
         if told:
-            self._freaks.append(seconds)
+            self._told.append(seconds)
             return
         self._recent.append(seconds)
-        if seconds > self._long or self.count % 64 == 0:
-            self._long = _LONG * self.typical
-            if seconds > self._long:
-                self._pauses.append(seconds)
+        if seconds > self._matters:
+            self._pauses.append(seconds)
 
     @property
     def typical(self) -> float:
@@ -78,8 +74,8 @@ class Rhythm:
     @property
     def longest(self) -> float:
         """The longest pause that counts as usual, in seconds."""
-        recurring = sorted(self._freaks)[-2] if len(self._freaks) > 1 else 0.0
-        return max([self.typical, recurring, *self._pauses, *list(self._recent)[-_FEW:]])
+        recurring = sorted(self._told)[-2] if len(self._told) > 1 else 0.0
+        return max([recurring, *self._pauses, *self._recent])
 
     def limit(self) -> float:
         """A pause of more seconds than this is a stall."""
@@ -93,7 +89,8 @@ class StallWatch(LiveAction):
     A hung data loader, a deadlocked collective or a dead file system end a run without an error. A thread that sleeps
     almost always compares the time since the last row with what is usual for the run (see :class:`Rhythm`); each stall
     is told once. The event's details say for how long, and where the training thread stands (``where``: its innermost
-    calls), which tells a hung loader from a hung collective. A suspended machine is no stall.
+    calls), which tells a hung loader from a hung collective. The optimizer steps of a watched model count as rows do.
+    A suspended machine is no stall.
 
     Args:
         at_least: seconds, above 0; no shorter pause is told. Choose it above the longest validation.
@@ -105,7 +102,7 @@ class StallWatch(LiveAction):
     """
 
     def __init__(
-        self, at_least: float = 300.0, at_first: float = 1800.0, *, clock: Callable[[], float] = time.monotonic
+        self, at_least: float = 300.0, at_first: float = 3600.0, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
         for name, seconds in (("at_least", at_least), ("at_first", at_first)):
             if not seconds > 0:
@@ -130,6 +127,13 @@ class StallWatch(LiveAction):
 
     def on_row(self, monitor: Monitor, row: Row) -> None:  # noqa: ARG002
         """Take the time of a row."""
+        self._alive(monitor)
+
+    def after_step(self, monitor: Monitor, optimizer: Any) -> None:  # noqa: ARG002
+        """Take the time of an optimizer step: a run that logs seldom lives as well."""
+        self._alive(monitor)
+
+    def _alive(self, monitor: Monitor) -> None:
         now = self._clock()
         with self._lock:
             pause, told = now - self._last, self._told

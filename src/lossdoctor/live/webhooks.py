@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("lossdoctor")
 
+_FIRST_WAIT = 1.0  # seconds; doubled each time
 _LONGEST_WAIT = 60.0
 _LAST_WAIT = 0.3  # between two tries when the run has ended
 
@@ -173,7 +174,7 @@ class Webhook(LiveAction):
 
     def _back_off(self, attempt: int, after: float | None) -> bool:
         """Wait before the next try; False when the run ends before it may be made."""
-        end = time.monotonic() + (min(2.0**attempt, _LONGEST_WAIT) if after is None else after)
+        end = time.monotonic() + (min(_FIRST_WAIT * 2.0**attempt, _LONGEST_WAIT) if after is None else after)
         with self._wake:
             while (left := end - time.monotonic()) > 0:
                 if self._until is not None:
