@@ -1,0 +1,77 @@
+"""Every how many steps norms are measured: as often as their share of the training time allows."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from statistics import median
+from time import perf_counter
+
+SHARE = 0.006  # of the training time; what is left of 1 % is for recording and judging
+LEAST_OFTEN = 50  # steps, however dear a measurement is
+_FIRST = 5  # steps apart until the durations of a few are known
+_KNOWN = 3
+_RAREST = 20  # of the measurements, one takes what is dear
+
+
+class Pace:
+    """Decides at every step whether it is one to measure.
+
+    Args:
+        every: a fixed distance in steps; None chooses it from 1 to :data:`LEAST_OFTEN`.
+        share: part of the training time that measurements may take.
+
+    >>> pace = Pace(every=2)
+    >>> [pace.due() for _ in range(5)]
+    [True, False, True, False, True]
+    """
+
+    def __init__(self, every: int | None = None, share: float = SHARE) -> None:
+        self.every = every
+        self.interval = every or 1
+        self.rare = 1  # every how many-th measurement also takes what is dear and changes slowly
+        self._share = share
+        self._since: int | None = None
+        self._last: float | None = None
+        self._own = 0.0
+        self._measured = 0
+        self._steps: deque[float] = deque(maxlen=31)
+        self._thorough: deque[float] = deque(maxlen=9)
+        self._light: deque[float] = deque(maxlen=9)
+
+    def due(self) -> bool:
+        """Called once per step: whether to measure it."""
+        now = perf_counter()
+        if self._last is not None:
+            self._steps.append(max(now - self._last - self._own, 0.0))
+        self._last, self._own = now, 0.0
+        self._since = 1 if self._since is None else self._since + 1
+        if self._measured and self._since < self.interval:
+            return False
+        self._since = 0
+        self._measured += 1
+        return True
+
+    @property
+    def thorough(self) -> bool:
+        """Whether this measurement also takes what is dear and changes slowly."""
+        return (self._measured - 1) % self.rare == 0
+
+    def paid(self, seconds: float, *, own: float | None = None) -> None:
+        """What a measurement cost, and how much of that was spent in the training thread (all of it, if not given)."""
+        self._own += seconds if own is None else own
+        (self._thorough if self.thorough else self._light).append(seconds)
+        if self.every is not None:
+            return
+        if len(self._steps) < _KNOWN:
+            self.interval = _FIRST
+            return
+        allowed = self._share * median(self._steps)
+        full = median(self._thorough)
+        if full <= LEAST_OFTEN * allowed:
+            self.interval, self.rare = max(1, math.ceil(full / allowed)) if allowed else 1, 1
+            return
+        light = median(self._light) if self._light else full / 2
+        left = LEAST_OFTEN * allowed - light
+        self.interval = LEAST_OFTEN
+        self.rare = min(_RAREST, math.ceil((full - light) / left)) if left > 0 and full > light else _RAREST
