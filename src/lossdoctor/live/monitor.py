@@ -2,19 +2,37 @@
 
 from __future__ import annotations
 
-import logging
+import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from lossdoctor.core.configuration import context_from
 from lossdoctor.core.context import RunContext
 from lossdoctor.core.diagnosis import Diagnosis
+from lossdoctor.core.errors import UsageError
+from lossdoctor.core.finding import Finding
+from lossdoctor.live import lifetime
 from lossdoctor.live.actions.base import LiveAction
-from lossdoctor.live.rows import LiveEvent, Row, Verdict
+from lossdoctor.live.guard import Guard, described
+from lossdoctor.live.plain import plain
+from lossdoctor.live.ranks import this_rank
+from lossdoctor.live.rows import KINDS, LiveEvent, Row, Verdict
+from lossdoctor.live.storage import Storage
+from lossdoctor.live.telling import Announcer, advice, tell
+from lossdoctor.live.values import numbers
+from lossdoctor.wire.encode import EVENT_TAG
 
-log = logging.getLogger("lossdoctor")
+if TYPE_CHECKING:
+    from lossdoctor.live.watching import Watch
+
+WARNING = 30  # of Python's logging
+_MOST_EVENTS = 1_000
+_MOST_WAITING = 1_000  # rows on their way from a GPU
+_INT64 = 1 << 63
 
 
 class Monitor:
@@ -28,30 +46,47 @@ class Monitor:
         callbacks: called with every :class:`~lossdoctor.live.rows.Verdict` that changes what is announced.
         metrics: role -> metric name, over the automatic mapping.
         context: facts that rules may need.
+        rank: of this process among those of one training; found out by default. Others than rank 0 do nothing.
+        every_rank: let every rank record and judge its own run, in folders ``rank1``, ``rank2``, … of ``run_dir``.
 
-    >>> with Monitor(run_dir=folder) as monitor:  # doctest: +SKIP
-    ...     for step in range(1000):
-    ...         monitor.log(step, loss=train_step())
+    Attributes:
+        run_dir: where the run is kept; None on a rank that keeps nothing.
+        step: the last step logged, or None.
+        diagnosis: what was found the last time the run was judged, or None.
+        should_stop, stop_reason: whether, and why, an action asks for the end of training.
+        events: what happened in this process, the last thousand.
+
+    Raises:
+        UsageError: an argument is none of those above. Once training runs, nothing is raised.
+
+    >>> import tempfile
+    >>> with Monitor(tempfile.mkdtemp(), config={"lr": 0.1}) as monitor:
+    ...     for step in range(100):
+    ...         monitor.log(step, loss=2.0 * 0.9**step + 0.1)
+    >>> monitor.diagnosis.status
+    'healthy'
     """
 
     def __init__(
         self,
         run_dir: str | Path | None = None,
         name: str | None = None,
-        config: Mapping[str, Any] | None = None,
+        config: Any = None,
         *,
-        actions: Iterable[LiveAction] = (),
+        actions: Iterable[LiveAction] | LiveAction = (),
         callbacks: Iterable[Callable[[Verdict], object]] = (),
         metrics: Mapping[str, str] | None = None,
         context: RunContext | Mapping[str, Any] | None = None,
+        rank: int | None = None,
+        every_rank: bool = False,
     ) -> None:
-        self.run_dir = Path(run_dir) if run_dir is not None else None
         self.name = name or ""
-        self.config = dict(config or {})
-        self.actions = tuple(actions)
+        self.config = _config(config)
+        self.actions = _actions(actions)
         self.callbacks = tuple(callbacks)
         self.metrics = dict(metrics or {})
-        self.context = context
+        self.context = context if isinstance(context, RunContext) else RunContext.from_pairs(context or {})
+        self.run_dir = Path(run_dir) if run_dir is not None else None
         self.step: int | None = None
         self.diagnosis: Diagnosis | None = None
         self.should_stop = False
@@ -61,21 +96,61 @@ class Monitor:
         self.optimizer: Any = None
         self.scheduler: Any = None
         self.scaler: Any = None
+        self.rank = this_rank()[0] if rank is None else int(rank)
+        self._rank_given = rank is not None or every_rank
+        self._lock = threading.RLock()
+        self._guard = Guard(self._internal_error)
+        self._off = self.rank > 0 and not every_rank
+        self._ended = False
+        self._began = False
+        self._refused: set[str] = set()
+        self._known: set[tuple[str, ...]] = set()
+        self._waiting: deque[tuple[int, dict[str, Any], float]] = deque()
+        self._watches: list[Watch] = []
+        self._row_actions = [(i, a) for i, a in enumerate(self.actions) if _overrides(a, "on_row")]
+        self._judge: Any = None
+        self._alarms: Any = None
+        if self._off:
+            self.run_dir = None
+            return
+        if every_rank and self.rank and self.run_dir is not None:
+            self.run_dir = self.run_dir / f"rank{self.rank}"
+        known = self.context.known()
+        self._storage = Storage(self.run_dir, self.name, self.config, self.metrics, known, self._event)
+        self._storage.open()
+        self.run_dir = self._storage.folder
+        self._guard.run("judge", "judging", self._set_up_judge)
+        lifetime.begin(self)
+        for i, action in enumerate(self.actions):
+            self._act(i, action, "start")
 
-    def log(self, step: int | None = None, **metrics: Any) -> None:
-        """Record one row. ``step`` defaults to one more than the last one."""
-        at = int(step) if step is not None else (0 if self.step is None else self.step + 1)
-        row = Row(at, {k: float(v) for k, v in metrics.items()}, time.time())
-        self.step = at
-        for action in self.actions:
-            action.on_row(self, row)
+    # what a training calls
+
+    def log(self, /, step: int | None = None, **metrics: Any) -> None:
+        """Record one row.
+
+        Args:
+            step: any integer; one more than the last one by default, 0 at first.
+            metrics: anything that ``float()`` takes, tensors of one element too; None is not logged. A value on a GPU
+                is copied without waiting; its row is kept when it has arrived, before all later ones.
+        """
+        if self._off:
+            return
+        try:
+            with self._lock:
+                self._log(step, metrics)
+        except Exception as error:
+            self._guard.failed("log", "recording", error)
 
     def event(self, kind: str, message: str, **details: Any) -> None:
-        """Keep an event in the run and tell the actions."""
-        happened = LiveEvent(kind, self.step or 0, message, time.time(), details)
-        self.events.append(happened)
-        for action in self.actions:
-            action.on_event(self, happened)
+        """Keep an event in the run and tell the actions. ``kind`` is a word of :data:`lossdoctor.live.rows.KINDS`."""
+        if self._off:
+            return
+        try:
+            with self._lock:
+                self._event(kind, message, details)
+        except Exception as error:
+            self._guard.failed("event", "keeping events", error)
 
     def stop(self, reason: str) -> None:
         """Ask for the end of training: sets ``should_stop``, which the loop (or an integration) obeys."""
@@ -83,10 +158,32 @@ class Monitor:
             self.should_stop, self.stop_reason = True, reason
             self.event("stopped", reason)
 
+    def watch(self, model: Any, optimizer: Any = None, *, scaler: Any = None, scheduler: Any = None, **how: Any) -> Any:
+        """Log norms, learning rates and more of a torch model with every row. See
+        :class:`lossdoctor.live.watching.Watch`, which is returned."""
+        from lossdoctor.live.watching import Watch
+
+        watch = Watch(self, model, optimizer, scaler=scaler, scheduler=scheduler, **how)
+        self.model, self.optimizer, self.scheduler, self.scaler = model, optimizer, scheduler, scaler
+        self._watches.append(watch)
+        return watch
+
+    def before_step(self, optimizer: Any) -> bool:
+        """Ask all actions before an optimizer step; False when one of them wants it left out."""
+        if self._off:
+            return True
+        wanted = [self._act(i, a, "before_step", optimizer, default=True) for i, a in enumerate(self.actions)]
+        return all(w is not False for w in wanted)
+
+    def after_step(self, optimizer: Any) -> None:
+        """Tell all actions of an optimizer step."""
+        if not self._off:
+            for i, action in enumerate(self.actions):
+                self._act(i, action, "after_step", optimizer)
+
     def finish(self) -> None:
-        """End the run: everything is on disk, actions are told."""
-        for action in self.actions:
-            action.finish(self)
+        """End the run: the last verdict is given, everything is on disk, actions are told."""
+        self._end(None)
 
     def __enter__(self) -> Monitor:
         return self
@@ -94,4 +191,265 @@ class Monitor:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.finish()
+        self._end(error)
+
+    # rows
+
+    def _log(self, step: int | None, metrics: dict[str, Any]) -> None:
+        now = time.time()
+        at = self.step = self._step(step)
+        if not self._began:
+            self._begin(at, now)
+            if self._off:
+                return
+        complete = True
+        for value in metrics.values():
+            if type(value) is not float:
+                metrics, complete = numbers(metrics, self._refuse)
+                break
+        for watch in self._watches:
+            seen = self._guard.run(("watch", id(watch)), "watching the model", watch.collect)
+            if seen:
+                metrics = {**seen, **metrics}
+        names = tuple(metrics)
+        if names not in self._known:
+            metrics = self._well_named(metrics)
+        if not metrics:
+            return
+        if complete and not self._waiting:
+            self._keep(Row(at, metrics, now))
+        else:
+            self._waiting.append((at, metrics, now))
+            self._drain(wait=len(self._waiting) > _MOST_WAITING)
+
+    def _step(self, step: int | None) -> int:
+        if type(step) is int and -_INT64 <= step < _INT64:
+            return step
+        following = 0 if self.step is None else min(self.step + 1, _INT64 - 1)
+        if step is None:
+            return following
+        try:
+            return max(-_INT64, min(int(step), _INT64 - 1))
+        except Exception:
+            self._warn("step", f"step {step!r} is no integer; rows are counted on from the last step instead")
+            return following
+
+    def _well_named(self, metrics: dict[str, Any]) -> dict[str, Any]:
+        """Names as a file can hold them; the names of this row are remembered when they are so already."""
+        good = {n.encode("utf-8", "replace").decode(): v for n, v in metrics.items() if n != EVENT_TAG}
+        if EVENT_TAG in metrics:
+            self._warn(EVENT_TAG, f"the name {EVENT_TAG!r} is taken: events are kept under it; that metric is left out")
+        if len(self._known) >= _MOST_EVENTS:
+            self._known.clear()
+        if good.keys() == metrics.keys():
+            self._known.add(tuple(metrics))
+        return good
+
+    def _drain(self, *, wait: bool) -> None:
+        """Keep the rows whose numbers have arrived, in order; ``wait`` for the first (or, at the end, for all)."""
+        while self._waiting:
+            at, metrics, now = self._waiting[0]
+            if not wait and not all(type(v) is float or v.ready() for v in metrics.values()):
+                return
+            wait = wait and self._ended
+            self._waiting.popleft()
+            self._keep(Row(at, {n: v if type(v) is float else v.result() for n, v in metrics.items()}, now))
+
+    def _keep(self, row: Row) -> None:
+        self._storage.recorder.row(row.values, row.step, row.wall_time)
+        if self._judge is not None:
+            try:
+                self._judge.add(row)
+            except Exception as error:
+                self._no_judge(error)
+        for i, action in self._row_actions:
+            self._act(i, action, "on_row", row)
+        if self._judge is not None:
+            try:
+                due = self._judge.due(time.monotonic())
+            except Exception as error:
+                self._no_judge(error)
+            else:
+                if due:
+                    self._guard.run("verdict", "judging", self._judge_now, row.step)
+
+    def _begin(self, step: int, now: float) -> None:
+        """Before the first row: whether this process is to write at all, and how it goes on from an earlier one."""
+        self._began = True
+        if not self._rank_given and this_rank()[0] > 0:  # torch.distributed was initialised after the monitor was made
+            self.rank = this_rank()[0]
+            self._storage.undo()
+            self._leave_to_parent()
+            lifetime.end(self)
+            return
+        earlier = self._storage.earlier
+        self._storage.earlier = None
+        if earlier is None or not len(earlier):
+            return
+        self._storage.recorder.restart(step, now)
+        over = earlier.starts_over(step)
+        if self._judge is not None and not over:
+            self._guard.run("judge", "judging", self._remind, earlier, step)
+        how = "begun again" if over else "resumed"
+        self._event(
+            "restarted", f"{how} at step {step:,}, after step {earlier.last_step:,}", {"from": earlier.last_step}
+        )
+
+    # judging
+
+    def _set_up_judge(self) -> None:
+        try:
+            from lossdoctor.live.alarms import Alarms
+            from lossdoctor.live.judging import LiveJudge
+        except ImportError:
+            return
+        known = context_from(self.config).merged(self.context)
+        self._judge, self._alarms = LiveJudge(self.metrics or None, known), Alarms()
+
+    def _remind(self, earlier: Any, step: int) -> None:
+        for row in earlier.rows():
+            self._judge.add(row)
+        self._judge.restart(step)
+
+    def _no_judge(self, error: Exception) -> None:
+        self._judge = None
+        self._guard.failed("judge", "judging", error)
+
+    def _judge_now(self, step: int) -> None:
+        diagnosis = self._judge.verdict()
+        verdict: Verdict = self._alarms.judge(diagnosis, step)
+        self.diagnosis = diagnosis
+        for kind, findings in (
+            ("announced", verdict.announced),
+            ("updated", verdict.updated),
+            ("withdrawn", verdict.withdrawn),
+        ):
+            for finding in findings:
+                self._event(kind, f"{finding.code} {finding.name}: {finding.summary}", _facts(finding))
+        if verdict.changes:
+            for i, callback in enumerate(self.callbacks):
+                self._guard.run(("callback", i), _named(callback), callback, verdict)
+        for i, action in enumerate(self.actions):
+            self._act(i, action, "on_verdict", verdict)
+        self._storage.diagnosis(diagnosis.as_dict())
+
+    # events and the rest
+
+    def _event(self, kind: str, message: str, details: Mapping[str, Any]) -> None:
+        if kind not in KINDS:
+            raise UsageError(f"unknown kind of event {kind!r}; there are {', '.join(KINDS)}")
+        happened = LiveEvent(kind, self.step or 0, message, time.time(), plain(dict(details)))
+        self.events.append(happened)
+        if len(self.events) > _MOST_EVENTS:
+            del self.events[0]
+        self._storage.event(happened)
+        for i, action in enumerate(self.actions):
+            self._act(i, action, "on_event", happened)
+
+    def _act(self, i: int, action: LiveAction, moment: str, *arguments: Any, default: Any = None) -> Any:
+        method = getattr(action, moment, None)
+        if method is None:
+            return default
+        return self._guard.run(("action", i), _named(action), method, self, *arguments, default=default)
+
+    def _refuse(self, name: str, found: str) -> None:
+        self._warn(name, f"metric {name!r} is no number ({found}); it is left out")
+
+    def _warn(self, key: str, message: str) -> None:
+        if key not in self._refused and len(self._refused) < _MOST_EVENTS:
+            self._refused.add(key)
+            tell(WARNING, message)
+
+    def _internal_error(self, part: str, error: Exception) -> None:
+        with self._lock:
+            self._event("internal_error", f"{part} failed and is switched off ({described(error)})", {"part": part})
+
+    def _end(self, error: BaseException | None) -> None:
+        if self._off or self._ended:
+            return
+        try:
+            with self._lock:
+                self._ended = True
+                self._finish(error)
+        except Exception as failure:
+            self._guard.failed("finish", "ending the run", failure)
+        finally:
+            self._off = True
+            lifetime.end(self)
+
+    def _finish(self, error: BaseException | None) -> None:
+        for watch in self._watches:
+            self._guard.run(("watch", id(watch)), "watching the model", watch.close)
+        self._guard.run("arrivals", "waiting for values from the GPU", lambda: self._drain(wait=True))
+        if self._judge is not None and self.step is not None:
+            self._guard.run("verdict", "judging", self._judge_now, self.step)
+        self._event(*_ending(error), {})
+        for i, action in enumerate(self.actions):
+            self._act(i, action, "finish")
+        if self.diagnosis is not None:
+            self._storage.diagnosis(self.diagnosis.as_dict(), at_once=True)
+        lost = self._storage.close()
+        if lost:
+            tell(WARNING, f"{lost:,} rows and events of {self.run_dir} could not be written and are lost")
+
+    def _leave_to_parent(self) -> None:
+        """In a forked process: nothing is written, nothing is ended."""
+        self._off = True
+        self._storage.recorder.abandon()
+
+    def __deepcopy__(self, memo: Any) -> Monitor:
+        return self  # as a logger: a copy of a trainer logs to the same run
+
+    def __reduce__(self) -> Any:
+        return _silent, (self.name,)  # sent to another process it does nothing there
+
+    def __repr__(self) -> str:
+        return f"<Monitor {self.name or self.run_dir}: step {self.step}>"
+
+
+def _silent(name: str) -> Monitor:
+    return Monitor(name=name, rank=1)
+
+
+def _config(config: Any) -> dict[str, Any]:
+    found = plain(config if config is not None else {})
+    if not isinstance(found, dict):
+        raise UsageError(f"config must be a mapping, a namespace or a dataclass, not {type(config).__name__}")
+    return found
+
+
+def _actions(actions: Iterable[LiveAction] | LiveAction) -> tuple[LiveAction, ...]:
+    found = (actions,) if isinstance(actions, LiveAction) else tuple(actions)
+    for action in found:
+        if isinstance(action, type):
+            raise UsageError(f"actions must be instances: write {action.__name__}() instead of {action.__name__}")
+    return found if any(isinstance(a, Announcer) for a in found) else (Announcer(), *found)
+
+
+def _overrides(action: LiveAction, moment: str) -> bool:
+    return getattr(type(action), moment, None) is not getattr(LiveAction, moment)
+
+
+def _named(thing: Any) -> str:
+    return str(getattr(thing, "__qualname__", type(thing).__qualname__))
+
+
+def _facts(finding: Finding) -> dict[str, Any]:
+    """What a program wants to know of a finding in an event."""
+    return {
+        "code": finding.code,
+        "name": finding.name,
+        "severity": finding.severity,
+        "metric": finding.metric,
+        "confidence": round(finding.confidence, 4),
+        "onset_step": finding.onset_step,
+        "advice": advice(finding),
+    }
+
+
+def _ending(error: BaseException | None) -> tuple[str, str]:
+    if error is None or isinstance(error, GeneratorExit) or (isinstance(error, SystemExit) and not error.code):
+        return "finished", "the run was ended"
+    if isinstance(error, KeyboardInterrupt):
+        return "finished", "interrupted from the keyboard"
+    return "crashed", described(error)

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, ClassVar
 
 from lossdoctor.core.context import RunContext
 from lossdoctor.core.curve import Curve
-from lossdoctor.core.errors import BrokenFileError, NotRecognizedError
+from lossdoctor.core.errors import BrokenFileError, NotRecognizedError, UsageError
 from lossdoctor.core.history import TrainingHistory
 from lossdoctor.readers._chunks import chunks
 from lossdoctor.readers._context import context_from
+from lossdoctor.readers._json_text import parse_json
 from lossdoctor.readers.base import Reader, Source
 from lossdoctor.wire.decode import WINDOW, Damage, EventDecoder, EventLog
 from lossdoctor.wire.framing import HEADER, header_is_valid
 from lossdoctor.wire.proto import BYTES, FIXED64, VARINT, WireError, fields, read_double, read_text, read_varint
 
 _MOST_NOTES = 3
+# What lossdoctor's monitor writes beside its event files begins so: what it knows of the run, and its last verdict.
+_COMPANION = re.compile(rb'\s*\{\s*"lossdoctor"\s*:\s*"(run|diagnosis)"')
+_LONGEST_COMPANION = 1 << 24
 # Hugging Face's Trainer writes its arguments as a text under this tag.
 _ARGUMENT_TEXTS = ("args/text_summary", "args")
 
@@ -34,6 +39,8 @@ class TensorBoardReader(Reader):
 
     def sniff(self, source: Source) -> int:
         head = source.head
+        if _COMPANION.match(head):
+            return 100
         named = ".tfevents" in source.name
         if header_is_valid(head, 0):
             if _is_event(head):
@@ -42,6 +49,9 @@ class TensorBoardReader(Reader):
         return 40 if named and head else 0
 
     def read(self, source: Source) -> list[TrainingHistory]:
+        companion = _COMPANION.match(source.head)
+        if companion is not None:
+            return [_companion(source, companion[1] == b"run")]
         notes: list[str] = []
         decoder = EventDecoder()
         for piece in chunks(source, WINDOW, notes):
@@ -98,10 +108,43 @@ def _unit(curves: dict[str, Curve]) -> str:
     return "epoch" if curves and all(tag.startswith("epoch_") for tag in curves) else "step"
 
 
+def _companion(source: Source, is_run: bool) -> TrainingHistory:
+    """What ``run.json`` says of the run, as a history without curves: the event files beside it take it over.
+
+    ``diagnosis.json`` says nothing that the event files do not say.
+    """
+    context = RunContext()
+    notes = ["no event file with a row beside it: the run has logged nothing yet"]
+    if is_run:
+        with source.open() as stream:
+            said = parse_json(stream.read(_LONGEST_COMPANION))
+        if isinstance(said, dict):
+            config, given = said.get("config"), said.get("context")
+            context = context_from(config if isinstance(config, dict) else {})
+            try:
+                context = context.merged(RunContext.from_pairs(given if isinstance(given, dict) else {}))
+            except UsageError as error:
+                notes.append(f"the context in it is left out: {error}")
+        else:
+            notes.append("it is damaged or cut off, and left out")
+    return TrainingHistory(path=source.path, format=TensorBoardReader.name, context=context, notes=notes)
+
+
 def _events(log: EventLog) -> list[dict[str, Any]]:
-    return [
-        {"kind": "session_start", "step": step, "time": time} for kind, step, time in log.sessions if kind == "start"
-    ]
+    """Restarts, and what lossdoctor's monitor has kept of the run; where it tells of a restart, that says it all."""
+    ours = [event for text, step, time in log.events if (event := _event(text, step, time)) is not None]
+    told = {e["step"] for e in ours if e["kind"] == "restarted"}
+    starts = [(step, time) for kind, step, time in log.sessions if kind == "start" and step not in told]
+    found = [*ours, *({"kind": "session_start", "step": step, "time": time} for step, time in starts)]
+    return sorted(found, key=lambda e: e["time"]) if starts else ours
+
+
+def _event(text: bytes, step: int, time: float) -> dict[str, Any] | None:
+    said = parse_json(text)
+    if not isinstance(said, dict) or not isinstance(said.get("kind"), str):
+        return None
+    known = {"kind": said.pop("kind"), "step": step, "time": time, "message": str(said.pop("message", ""))}
+    return {**known, **{k: v for k, v in said.items() if k not in known}}
 
 
 def _nothing(log: EventLog) -> list[str]:
@@ -113,6 +156,8 @@ def _nothing(log: EventLog) -> list[str]:
             notes.append(f"event file without scalars: it holds only {held}")
         else:
             notes.append("event file without scalars: nothing was logged to it yet")
+    if log.dropped_events:
+        notes.append(f"{log.dropped_events:,} events between the first and the last 500 are left out")
     if log.dropped_points:
         notes.append(f"more than {len(log.series):,} tags: {log.dropped_points:,} points of further tags are left out")
     return notes

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lossdoctor.wire.crc import crc32c, masked
+from lossdoctor.wire.encode import EVENT_TAG
 from lossdoctor.wire.event import Event, Value, kind_of_plugin, parse_event
 from lossdoctor.wire.framing import HEADER, OVERHEAD, bad_headers, find_records, header_is_valid, resync
 from lossdoctor.wire.layouts import LEAST_ROWS, Batch, LayoutReader
@@ -19,6 +20,7 @@ WINDOW = 8 << 20
 _LONG_RECORD = 64 << 20  # no scalar is this long: its CRC is checked on the way, it is never held in memory
 _MOST_CONTENTS = 64
 _LONGEST_CONTENT = 1 << 18
+_MOST_EVENTS = 500  # of ours: so many of the first, and as many of the last
 _MOST_DAMAGE = 1000  # damaged places after which the rest of the file is not believed
 
 
@@ -54,6 +56,9 @@ class EventLog:
         others: what else was seen -> how often ("image", "graph", …).
         contents: tag -> what the hparams plugin wrote, or a text; the first of a tag, and a few only.
         sessions: (status, step, wall time) of session events.
+        events: (text, step, wall time) of what lossdoctor's monitor wrote under :data:`EVENT_TAG`; the first 500 and
+            the last 500 of them.
+        dropped_events: how many between those are left out.
         damage: what could not be read.
         file_version: as the first record says.
         first_wall_time: the earliest wall time, seconds since the epoch.
@@ -66,6 +71,8 @@ class EventLog:
     others: dict[str, int] = field(default_factory=dict)
     contents: dict[str, bytes] = field(default_factory=dict)
     sessions: list[tuple[str, int, float]] = field(default_factory=list)
+    events: list[tuple[bytes, int, float]] = field(default_factory=list)
+    dropped_events: int = 0
     damage: list[Damage] = field(default_factory=list)
     file_version: str = ""
     first_wall_time: float | None = None
@@ -168,10 +175,7 @@ class EventDecoder:
             kind = kind_of_plugin(min(log.plugins[tag]))
             others[kind] = others.get(kind, 0) + sum(map(len, log.series[tag].steps))
         kept = {t: s for t, s in log.series.items() if t not in foreign}
-        return EventLog(
-            kept, log.plugins, others, log.contents, log.sessions, damage, log.file_version, log.first_wall_time,
-            log.records, log.size, log.dropped_points,
-        )  # fmt: skip
+        return replace(log, series=kept, others=others, damage=damage)
 
     def _keep(self, data: bytes, at: int) -> None:
         rest = len(data) - at
@@ -264,6 +268,9 @@ class EventDecoder:
             return
         self._take_event(event)
         for place, value in enumerate(event.values):
+            if value.tag == EVENT_TAG and value.kind == "text":
+                self._take_event_text(value.text, event)
+                continue
             self._take_value(value)
             if value.kind == "scalar":
                 loose.setdefault(value.tag, []).append((row, event.step, value.number, event.wall_time, place))
@@ -285,6 +292,13 @@ class EventDecoder:
             kept = value.content if value.plugin == "hparams" else value.text
             if kept and len(self.log.contents) < _MOST_CONTENTS and len(kept) <= _LONGEST_CONTENT:
                 self.log.contents.setdefault(value.tag, kept)
+
+    def _take_event_text(self, text: bytes, event: Event) -> None:
+        events = self.log.events
+        if len(events) >= 2 * _MOST_EVENTS:
+            del events[_MOST_EVENTS]
+            self.log.dropped_events += 1
+        events.append((text, event.step, event.wall_time))
 
     def _saw_time(self, time: float) -> None:
         if time > 0 and (self.log.first_wall_time is None or time < self.log.first_wall_time):

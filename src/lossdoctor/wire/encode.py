@@ -12,6 +12,7 @@ from lossdoctor.wire.crc import masked_crc
 from lossdoctor.wire.framing import HEADER, frame_record
 from lossdoctor.wire.proto import BYTES, FIXED32, bytes_field, key, varint
 
+EVENT_TAG = "lossdoctor/event"  # under which the monitor keeps what happened to a run besides its metrics
 _FLOAT = struct.Struct("<f")
 _DOUBLE = struct.Struct("<d")
 _WALL_TIME = struct.Struct("<Bd")
