@@ -96,9 +96,10 @@ def test_epochs_of_an_hour_are_no_stall() -> None:
     assert run.told == ["stalled"]
 
 
-def test_uneven_steps_do_not_flap() -> None:
+@pytest.mark.parametrize("seed", [1, 2])
+def test_uneven_steps_do_not_flap(seed: int) -> None:
     """Steps of 0.3 s in the median, now and then a hundred times that (log-normal), 200,000 of them: a day's run."""
-    rng = random.Random(4)
+    rng = random.Random(seed)
     run = Run(at_least=10)
     pauses = [0.3 * rng.lognormvariate(0, 1) for _ in range(200_000)]
     assert max(pauses) > 20

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("lossdoctor")
 
 _RECENT = 256  # intervals that say what is usual
-_PAUSES = 128  # long intervals remembered for longer: validation, checkpoints, the end of an epoch
 _FEW = 10  # with fewer intervals than this nothing is usual yet
 _MARGIN = 3.0  # a stall is this many times as long as the longest usual pause
 _FRAMES = 8
@@ -52,19 +51,18 @@ class Rhythm:
         self.at_first = at_first
         self.count = 0
         self._recent: deque[float] = deque(maxlen=_RECENT)
-        self._pauses: deque[float] = deque(maxlen=_PAUSES)
-        self._told: deque[float] = deque(maxlen=_PAUSES)
-        self._matters = at_least / _MARGIN  # shorter pauses change no limit
+        self._longest = 0.0  # but for the first few: compiling is not usual
+        self._told = [0.0, 0.0]  # the two longest that were told, the longer one last
 
     def add(self, seconds: float, *, told: bool = False) -> None:
         """One more interval; ``told`` says that it was called a stall."""
         self.count += 1
         if told:
-            self._told.append(seconds)
+            _, *self._told = sorted((*self._told, seconds))
             return
         self._recent.append(seconds)
-        if seconds > self._matters:
-            self._pauses.append(seconds)
+        if seconds > self._longest and self.count > _FEW:
+            self._longest = seconds
 
     @property
     def typical(self) -> float:
@@ -74,8 +72,7 @@ class Rhythm:
     @property
     def longest(self) -> float:
         """The longest pause that counts as usual, in seconds."""
-        recurring = sorted(self._told)[-2] if len(self._told) > 1 else 0.0
-        return max([recurring, *self._pauses, *self._recent])
+        return max([self._told[0], self._longest, *list(self._recent)[-_FEW:]])
 
     def limit(self) -> float:
         """A pause of more seconds than this is a stall."""
