@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,21 @@ from lossdoctor.core.errors import UsageError
 
 Steps = NDArray[np.int64]
 Values = NDArray[np.float64]
+
+
+class Points(Protocol):
+    """What a curve shows of itself; one that is still growing shows it without being copied."""
+
+    def __len__(self) -> int: ...
+
+    @property
+    def steps(self) -> Steps: ...
+
+    @property
+    def values(self) -> Values: ...
+
+    @property
+    def highest(self) -> int: ...
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -54,6 +69,11 @@ class Curve:
 
     def __len__(self) -> int:
         return len(self.values)
+
+    @property
+    def highest(self) -> int:
+        """The highest step; raises ValueError when there is no point."""
+        return int(self.steps.max())
 
     def take(self, index: NDArray[Any] | slice) -> Curve:
         """The points that a mask, an index array or a slice selects."""

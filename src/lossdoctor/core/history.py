@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Protocol, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,12 @@ from lossdoctor.core.terms import total
 
 if TYPE_CHECKING:
     from lossdoctor.core.diagnosis import Diagnosis
+
+
+class Held(Protocol):
+    """A curve that somebody else holds: made when somebody looks at it."""
+
+    def freeze(self) -> Curve: ...
 
 
 class _Growing:
@@ -123,7 +129,7 @@ class TrainingHistory:
         self.context = context or RunContext()
         self.notes: list[str] = list(notes)
         self.events: list[dict[str, Any]] = [dict(e) for e in events]
-        self._curves: dict[str, Curve | _Growing] = {}
+        self._curves: dict[str, Curve | Held] = {}
         self._frozen: dict[str, Curve] = {}
         self._roles: RoleMap | None = None
         for key, curve in (curves or {}).items():
@@ -159,10 +165,11 @@ class TrainingHistory:
         if not isinstance(growing, _Growing):
             grown = _Growing()
             if growing is not None:
-                grown.steps.extend(growing.steps.tolist())
-                grown.values.extend(growing.values.tolist())
-                if growing.times is not None:
-                    grown.times.extend(growing.times.tolist())
+                known = self[name]
+                grown.steps.extend(known.steps.tolist())
+                grown.values.extend(known.values.tolist())
+                if known.times is not None:
+                    grown.times.extend(known.times.tolist())
             self._curves[name] = growing = grown
             self._roles = None
         growing.steps.append(int(step))
@@ -172,7 +179,8 @@ class TrainingHistory:
         self._frozen.pop(name, None)
 
     def _last_step(self) -> int:
-        lasts = [c.steps[-1] for c in self._curves.values() if len(c.steps)]
+        held = (c if isinstance(c, (Curve, _Growing)) else c.freeze() for c in self._curves.values())
+        lasts = [c.steps[-1] for c in held if len(c.steps)]
         return int(max(lasts)) if lasts else 0
 
     def next_step(self, role: str) -> int:

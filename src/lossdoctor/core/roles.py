@@ -6,10 +6,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from lossdoctor.core.curve import Curve
+from lossdoctor.core.curve import Points
 from lossdoctor.core.errors import UsageError
 from lossdoctor.core.names import Name, parse
-from lossdoctor.core.terms import SUMS, find_terms
+from lossdoctor.core.terms import SUMS, Comparison, find_terms
 
 ROLES = (
     *("train_loss", "val_loss", "learning_rate", "grad_norm", "param_norm", "train_accuracy", "val_accuracy"),
@@ -74,12 +74,17 @@ class RoleMap:
         return replace(self, names={**self.names, **sums}, auxiliary=(*terms, *self.auxiliary))
 
 
-def map_roles(curves: Mapping[str, Curve], overrides: Mapping[str, str] | None = None) -> RoleMap:
+def map_roles(
+    curves: Mapping[str, Points],
+    overrides: Mapping[str, str] | None = None,
+    comparison: Comparison | None = None,
+) -> RoleMap:
     """Map a log's curves to roles.
 
     Args:
         curves: name -> curve.
         overrides: role -> name, taken as given.
+        comparison: how the curves compare, where somebody knows already.
 
     Raises:
         UsageError: an override names no role or no curve, or puts two roles on one curve.
@@ -98,7 +103,7 @@ def map_roles(curves: Mapping[str, Curve], overrides: Mapping[str, str] | None =
     if "val_loss" in overrides:
         val_aux = [n for n in [*val, *val_aux] if n not in taken]
         val = [overrides["val_loss"]]
-    summed = None if overrides.keys() & set(LOSSES) else find_terms(curves, named, train)
+    summed = None if overrides.keys() & set(LOSSES) else find_terms(curves, named, train, comparison)
     if summed is not None:
         train_aux, val_aux = ([n for n in part if n not in {*summed[0], *summed[1]}] for part in (train_aux, val_aux))
         val_aux = [n for n in [*val, *val_aux] if n not in summed[1]]
@@ -133,7 +138,7 @@ def _learns_from_rewards(named: Mapping[str, Name]) -> bool:
     return any(set(p.bare) & _REWARDS and set(p.bare) <= _REWARDS | _OF_EPISODES for p in named.values())
 
 
-def check_overrides(curves: Mapping[str, Curve], overrides: Mapping[str, str]) -> None:
+def check_overrides(curves: Mapping[str, Points], overrides: Mapping[str, str]) -> None:
     """Raise UsageError when an override names no role, no curve, or a curve twice."""
     seen: dict[str, str] = {}
     for role, name in overrides.items():
@@ -147,7 +152,7 @@ def check_overrides(curves: Mapping[str, Curve], overrides: Mapping[str, str]) -
         seen[name] = role
 
 
-def _has_points(curve: Curve) -> bool:
+def _has_points(curve: Points) -> bool:
     return len(curve) > 0
 
 
@@ -163,7 +168,7 @@ def _without_train_in_disguise(named: dict[str, Name]) -> dict[str, Name]:
     return {n: replace(p, split="train") if places.get(n) == "0" else p for n, p in named.items()}
 
 
-def _train_losses(curves: Mapping[str, Curve], named: Mapping[str, Name]) -> tuple[list[str], list[str]]:
+def _train_losses(curves: Mapping[str, Points], named: Mapping[str, Name]) -> tuple[list[str], list[str]]:
     """The primary training loss and the auxiliary ones. A total goes before its terms, many points before few.
 
     A loss on the step axis of the validation goes before one that is not: per-step losses are sometimes logged for the
@@ -176,11 +181,11 @@ def _train_losses(curves: Mapping[str, Curve], named: Mapping[str, Name]) -> tup
     vals = [n for n, p in named.items() if p.kind == "loss" and p.split in ("val", "test")]
     val_bares = {named[n].bare for n in vals}
     best = min(p.rank for n, p in named.items() if n in found or n in vals)  # an error rate is no stand-in for a loss
-    lasts = [int(curves[n].steps.max()) for n in vals if len(curves[n]) >= _FEW and named[n].rank == best]
+    lasts = [curves[n].highest for n in vals if len(curves[n]) >= _FEW and named[n].rank == best]
     last = max(lasts, default=0)
 
     def off_axis(name: str) -> bool:
-        end = int(curves[name].steps.max())
+        end = curves[name].highest
         return last > 0 and not (last <= 10 * end and end <= 10 * last)
 
     others = any(len(curves[n]) >= _FEW and named[n].rank == best and not off_axis(n) for n in found)
@@ -199,7 +204,7 @@ def _train_losses(curves: Mapping[str, Curve], named: Mapping[str, Name]) -> tup
 
 
 def _val_losses(
-    curves: Mapping[str, Curve], named: Mapping[str, Name], train: list[str]
+    curves: Mapping[str, Points], named: Mapping[str, Name], train: list[str]
 ) -> tuple[list[str], list[str]]:
     found = [n for n, p in named.items() if p.kind == "loss" and p.split in ("val", "test")]
     if not found:
@@ -223,7 +228,7 @@ def _same_quantity(a: Name, b: Name) -> bool:
     return tuple(sorted(set(a.bare) - SUMS)) == tuple(sorted(set(b.bare) - SUMS))
 
 
-def _other_roles(curves: Mapping[str, Curve], named: Mapping[str, Name], names: dict[str, tuple[str, ...]]) -> None:
+def _other_roles(curves: Mapping[str, Points], named: Mapping[str, Name], names: dict[str, tuple[str, ...]]) -> None:
     for role in ("learning_rate", "grad_norm", "param_norm", "epoch", "loss_scale", "batch_size"):
         found = [n for n, p in named.items() if p.kind == role]
         if found:

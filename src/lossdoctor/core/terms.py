@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
-from lossdoctor.core.curve import Curve
+from lossdoctor.core.curve import Curve, Points
 from lossdoctor.core.names import Name
 
 SUMS = frozenset({"total", "tot", "overall", "sum", "all", "full", "combined"})
@@ -16,8 +17,40 @@ _MEASURES = frozenset({"mse", "rmse", "mae", "l1", "l2", "mape", "msle", "huber"
 _EQUAL = 1e-3
 
 
+class Comparison:
+    """How curves of a log compare. Whoever holds curves that grow may remember what it compared before."""
+
+    def __init__(self, curves: Mapping[str, Points]) -> None:
+        self.curves = curves
+
+    def same_steps(self, one: str, other: str) -> bool:
+        """Whether two curves are logged together; the last row may be cut off."""
+        a, b = self.curves[one], self.curves[other]
+        n = min(len(a), len(b))
+        return n > 0 and max(len(a), len(b)) - n <= 1 and np.array_equal(a.steps[:n], b.steps[:n])
+
+    def hold_a_total(self, names: Sequence[str]) -> bool:
+        """Whether one of the curves is the sum of the others, under whatever name."""
+        n = min(len(self.curves[name]) for name in names)
+        values = np.array([self.curves[name].values[:n] for name in names])
+        values = values[:, np.isfinite(values).all(axis=0)]
+        if len(names) < 3 or values.shape[1] < 2:
+            return False
+        return not off(values, int(np.argmax(values.sum(axis=1)))).any()
+
+
+def off(values: NDArray[np.float64], total: int) -> NDArray[np.bool_]:
+    """Where one of some curves, float64[curves, n], is not the sum of the others."""
+    largest = values[total]
+    rest = values.sum(axis=0) - largest
+    return ~(np.abs(largest - rest) <= _EQUAL * np.abs(largest))
+
+
 def find_terms(
-    curves: Mapping[str, Curve], named: Mapping[str, Name], primary: Sequence[str]
+    curves: Mapping[str, Points],
+    named: Mapping[str, Name],
+    primary: Sequence[str],
+    comparison: Comparison | None = None,
 ) -> tuple[list[str], list[str]] | None:
     """The terms of the training loss and those of the validation loss, pair by pair; None where they have a total.
 
@@ -28,6 +61,7 @@ def find_terms(
         curves: name -> curve.
         named: name -> its parts, for curves with points.
         primary: the training loss as it would be without terms; its steps are those of the terms.
+        comparison: how the curves compare, where somebody knows already.
     """
     train = {n: p for n, p in named.items() if p.kind == "loss" and p.rank == 0 and p.split in ("", "train")}
     val = {p.bare: n for n, p in named.items() if p.kind == "loss" and p.rank == 0 and p.split == "val"}
@@ -36,8 +70,8 @@ def find_terms(
     every = [p for p in named.values() if p.kind == "loss" and p.split in ("", "train", "val")]
     if any(p.bare == ("loss",) or set(p.bare) & _WHOLE for p in every):
         return None
-    axis = curves[primary[0]]
-    terms = [n for n in train if _same_steps(curves[n], axis)]
+    known = comparison or Comparison(curves)
+    terms = [n for n in train if known.same_steps(n, primary[0])]
     bares = {train[n].bare for n in terms}
     if (
         len(terms) < 2
@@ -49,9 +83,9 @@ def find_terms(
     if all(set(b) <= _MEASURES for b in bares):
         return None
     twins = [val[train[n].bare] for n in terms]
-    if not all(_same_steps(curves[n], curves[twins[0]]) for n in twins):
+    if not all(known.same_steps(n, twins[0]) for n in twins):
         return None
-    if _holds_a_total([curves[n] for n in terms]):
+    if known.hold_a_total(terms):
         return None
     return terms, twins
 
@@ -67,21 +101,3 @@ def total(terms: Sequence[Curve]) -> Curve:
         values = np.sum([t.values[:n] for t in terms], axis=0)
     times = terms[0].times
     return Curve(terms[0].steps[:n], values, None if times is None else times[:n])
-
-
-def _same_steps(a: Curve, b: Curve) -> bool:
-    """Whether two curves are logged together; the last row may be cut off."""
-    n = min(len(a), len(b))
-    return n > 0 and max(len(a), len(b)) - n <= 1 and np.array_equal(a.steps[:n], b.steps[:n])
-
-
-def _holds_a_total(terms: Sequence[Curve]) -> bool:
-    """Whether one of the curves is the sum of the others, under whatever name."""
-    n = min(map(len, terms))
-    values = np.array([t.values[:n] for t in terms])
-    values = values[:, np.isfinite(values).all(axis=0)]
-    if len(terms) < 3 or values.shape[1] < 2:
-        return False
-    largest = values[int(np.argmax(values.sum(axis=1)))]
-    rest = values.sum(axis=0) - largest
-    return bool(np.all(np.abs(largest - rest) <= _EQUAL * np.abs(largest)))
