@@ -10,27 +10,26 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from lossdoctor.core.configuration import context_from
 from lossdoctor.core.context import RunContext
 from lossdoctor.core.diagnosis import Diagnosis
 from lossdoctor.core.errors import UsageError
-from lossdoctor.core.finding import Finding
 from lossdoctor.live import lifetime
 from lossdoctor.live.actions.base import LiveAction
+from lossdoctor.live.crew import Crew
 from lossdoctor.live.guard import Guard, described
 from lossdoctor.live.plain import plain
 from lossdoctor.live.ranks import this_rank
-from lossdoctor.live.rows import KINDS, LiveEvent, Row, Verdict
+from lossdoctor.live.rows import KINDS, MOST_EVENTS, LiveEvent, Row, Verdict, bounded
 from lossdoctor.live.storage import Storage
-from lossdoctor.live.telling import Announcer, advice, tell
+from lossdoctor.live.telling import tell
 from lossdoctor.live.values import numbers
+from lossdoctor.live.verdicts import Verdicts, told
 from lossdoctor.wire.encode import EVENT_TAG
 
 if TYPE_CHECKING:
     from lossdoctor.live.watching import Watch
 
 WARNING = 30  # of Python's logging
-_MOST_EVENTS = 1_000
 _MOST_WAITING = 1_000  # rows on their way from a GPU
 _INT64 = 1 << 63
 
@@ -54,7 +53,7 @@ class Monitor:
         step: the last step logged, or None.
         diagnosis: what was found the last time the run was judged, or None.
         should_stop, stop_reason: whether, and why, an action asks for the end of training.
-        events: what happened in this process, the last thousand.
+        events: what happened in this process; of more than a thousand the first 500 and the last.
 
     Raises:
         UsageError: an argument is none of those above. Once training runs, nothing is raised.
@@ -82,8 +81,6 @@ class Monitor:
     ) -> None:
         self.name = name or ""
         self.config = _config(config)
-        self.actions = _actions(actions)
-        self.callbacks = tuple(callbacks)
         self.metrics = dict(metrics or {})
         self.context = context if isinstance(context, RunContext) else RunContext.from_pairs(context or {})
         self.run_dir = Path(run_dir) if run_dir is not None else None
@@ -100,29 +97,27 @@ class Monitor:
         self._rank_given = rank is not None or every_rank
         self._lock = threading.RLock()
         self._guard = Guard(self._internal_error)
-        self._off = self.rank > 0 and not every_rank
+        self._crew = Crew(actions, callbacks, self._guard)
+        self.actions, self.callbacks = self._crew.actions, self._crew.callbacks
         self._ended = False
         self._began = False
-        self._refused: set[str] = set()
+        self._warned: set[str] = set()
         self._known: set[tuple[str, ...]] = set()
         self._waiting: deque[tuple[int, dict[str, Any], float]] = deque()
         self._watches: list[Watch] = []
-        self._row_actions = [(i, a) for i, a in enumerate(self.actions) if _overrides(a, "on_row")]
-        self._judge: Any = None
-        self._alarms: Any = None
+        self._off = self.rank > 0 and not every_rank
         if self._off:
             self.run_dir = None
             return
+        self._verdicts = Verdicts(self.config, self.metrics, self.context, self.name, self._guard)
         if every_rank and self.rank and self.run_dir is not None:
             self.run_dir = self.run_dir / f"rank{self.rank}"
-        known = self.context.known()
-        self._storage = Storage(self.run_dir, self.name, self.config, self.metrics, known, self._event)
+        self._storage = Storage(self.run_dir, self.name, self.config, self.metrics, _pairs(self.context), self._event)
         self._storage.open()
         self.run_dir = self._storage.folder
-        self._guard.run("judge", "judging", self._set_up_judge)
+        self._verdicts.belongs_to(str(self.run_dir))
         lifetime.begin(self)
-        for i, action in enumerate(self.actions):
-            self._act(i, action, "start")
+        self._crew.tell(self, "start")
 
     # what a training calls
 
@@ -135,6 +130,8 @@ class Monitor:
                 is copied without waiting; its row is kept when it has arrived, before all later ones.
         """
         if self._off:
+            if self._ended:
+                self._warn("ended", "log() after finish(): the run is ended, nothing more is recorded")
             return
         try:
             with self._lock:
@@ -172,14 +169,12 @@ class Monitor:
         """Ask all actions before an optimizer step; False when one of them wants it left out."""
         if self._off:
             return True
-        wanted = [self._act(i, a, "before_step", optimizer, default=True) for i, a in enumerate(self.actions)]
-        return all(w is not False for w in wanted)
+        return all(wanted is not False for wanted in self._crew.tell(self, "before_step", optimizer, default=True))
 
     def after_step(self, optimizer: Any) -> None:
         """Tell all actions of an optimizer step."""
         if not self._off:
-            for i, action in enumerate(self.actions):
-                self._act(i, action, "after_step", optimizer)
+            self._crew.tell(self, "after_step", optimizer)
 
     def finish(self) -> None:
         """End the run: the last verdict is given, everything is on disk, actions are told."""
@@ -239,8 +234,9 @@ class Monitor:
         good = {n.encode("utf-8", "replace").decode(): v for n, v in metrics.items() if n != EVENT_TAG}
         if EVENT_TAG in metrics:
             self._warn(EVENT_TAG, f"the name {EVENT_TAG!r} is taken: events are kept under it; that metric is left out")
-        if len(self._known) >= _MOST_EVENTS:
+        if len(self._known) >= MOST_EVENTS:
             self._known.clear()
+        self._verdicts.meet(good)
         if good.keys() == metrics.keys():
             self._known.add(tuple(metrics))
         return good
@@ -257,21 +253,10 @@ class Monitor:
 
     def _keep(self, row: Row) -> None:
         self._storage.recorder.row(row.values, row.step, row.wall_time)
-        if self._judge is not None:
-            try:
-                self._judge.add(row)
-            except Exception as error:
-                self._no_judge(error)
-        for i, action in self._row_actions:
-            self._act(i, action, "on_row", row)
-        if self._judge is not None:
-            try:
-                due = self._judge.due(time.monotonic())
-            except Exception as error:
-                self._no_judge(error)
-            else:
-                if due:
-                    self._guard.run("verdict", "judging", self._judge_now, row.step)
+        due = self._verdicts.add(row)
+        self._crew.row(self, row)
+        if due:
+            self._judge_now(row.step)
 
     def _begin(self, step: int, now: float) -> None:
         """Before the first row: whether this process is to write at all, and how it goes on from an earlier one."""
@@ -288,50 +273,20 @@ class Monitor:
             return
         self._storage.recorder.restart(step, now)
         over = earlier.starts_over(step)
-        if self._judge is not None and not over:
-            self._guard.run("judge", "judging", self._remind, earlier, step)
+        self._guard.run("remind", "reading the earlier rows", lambda: self._verdicts.remind(earlier, rows=not over))
         how = "begun again" if over else "resumed"
         self._event(
             "restarted", f"{how} at step {step:,}, after step {earlier.last_step:,}", {"from": earlier.last_step}
         )
 
-    # judging
-
-    def _set_up_judge(self) -> None:
-        try:
-            from lossdoctor.live.alarms import Alarms
-            from lossdoctor.live.judging import LiveJudge
-        except ImportError:
-            return
-        known = context_from(self.config).merged(self.context)
-        self._judge, self._alarms = LiveJudge(self.metrics or None, known), Alarms()
-
-    def _remind(self, earlier: Any, step: int) -> None:
-        for row in earlier.rows():
-            self._judge.add(row)
-        self._judge.restart(step)
-
-    def _no_judge(self, error: Exception) -> None:
-        self._judge = None
-        self._guard.failed("judge", "judging", error)
-
     def _judge_now(self, step: int) -> None:
-        diagnosis = self._judge.verdict()
-        verdict: Verdict = self._alarms.judge(diagnosis, step)
-        self.diagnosis = diagnosis
-        for kind, findings in (
-            ("announced", verdict.announced),
-            ("updated", verdict.updated),
-            ("withdrawn", verdict.withdrawn),
-        ):
-            for finding in findings:
-                self._event(kind, f"{finding.code} {finding.name}: {finding.summary}", _facts(finding))
-        if verdict.changes:
-            for i, callback in enumerate(self.callbacks):
-                self._guard.run(("callback", i), _named(callback), callback, verdict)
-        for i, action in enumerate(self.actions):
-            self._act(i, action, "on_verdict", verdict)
-        self._storage.diagnosis(diagnosis.as_dict())
+        verdict = self._verdicts.verdict(step)
+        if verdict is None:
+            return
+        self.diagnosis = verdict.diagnosis
+        told(verdict, self._event)
+        self._crew.verdict(self, verdict)
+        self._storage.diagnosis(verdict.diagnosis)
 
     # events and the rest
 
@@ -339,25 +294,17 @@ class Monitor:
         if kind not in KINDS:
             raise UsageError(f"unknown kind of event {kind!r}; there are {', '.join(KINDS)}")
         happened = LiveEvent(kind, self.step or 0, message, time.time(), plain(dict(details)))
-        self.events.append(happened)
-        if len(self.events) > _MOST_EVENTS:
-            del self.events[0]
+        bounded(self.events, happened)
         self._storage.event(happened)
-        for i, action in enumerate(self.actions):
-            self._act(i, action, "on_event", happened)
-
-    def _act(self, i: int, action: LiveAction, moment: str, *arguments: Any, default: Any = None) -> Any:
-        method = getattr(action, moment, None)
-        if method is None:
-            return default
-        return self._guard.run(("action", i), _named(action), method, self, *arguments, default=default)
+        self._verdicts.happened(happened)
+        self._crew.tell(self, "on_event", happened)
 
     def _refuse(self, name: str, found: str) -> None:
         self._warn(name, f"metric {name!r} is no number ({found}); it is left out")
 
     def _warn(self, key: str, message: str) -> None:
-        if key not in self._refused and len(self._refused) < _MOST_EVENTS:
-            self._refused.add(key)
+        if key not in self._warned and len(self._warned) < MOST_EVENTS:
+            self._warned.add(key)
             tell(WARNING, message)
 
     def _internal_error(self, part: str, error: Exception) -> None:
@@ -381,13 +328,13 @@ class Monitor:
         for watch in self._watches:
             self._guard.run(("watch", id(watch)), "watching the model", watch.close)
         self._guard.run("arrivals", "waiting for values from the GPU", lambda: self._drain(wait=True))
-        if self._judge is not None and self.step is not None:
-            self._guard.run("verdict", "judging", self._judge_now, self.step)
+        if self.step is not None:
+            self._judge_now(self.step)
         self._event(*_ending(error), {})
-        for i, action in enumerate(self.actions):
-            self._act(i, action, "finish")
+        self._crew.tell(self, "finish")
         if self.diagnosis is not None:
-            self._storage.diagnosis(self.diagnosis.as_dict(), at_once=True)
+            self.diagnosis = self._verdicts.with_events(self.diagnosis)
+            self._storage.diagnosis(self.diagnosis, at_once=True)
         lost = self._storage.close()
         if lost:
             tell(WARNING, f"{lost:,} rows and events of {self.run_dir} could not be written and are lost")
@@ -418,33 +365,9 @@ def _config(config: Any) -> dict[str, Any]:
     return found
 
 
-def _actions(actions: Iterable[LiveAction] | LiveAction) -> tuple[LiveAction, ...]:
-    found = (actions,) if isinstance(actions, LiveAction) else tuple(actions)
-    for action in found:
-        if isinstance(action, type):
-            raise UsageError(f"actions must be instances: write {action.__name__}() instead of {action.__name__}")
-    return found if any(isinstance(a, Announcer) for a in found) else (Announcer(), *found)
-
-
-def _overrides(action: LiveAction, moment: str) -> bool:
-    return getattr(type(action), moment, None) is not getattr(LiveAction, moment)
-
-
-def _named(thing: Any) -> str:
-    return str(getattr(thing, "__qualname__", type(thing).__qualname__))
-
-
-def _facts(finding: Finding) -> dict[str, Any]:
-    """What a program wants to know of a finding in an event."""
-    return {
-        "code": finding.code,
-        "name": finding.name,
-        "severity": finding.severity,
-        "metric": finding.metric,
-        "confidence": round(finding.confidence, 4),
-        "onset_step": finding.onset_step,
-        "advice": advice(finding),
-    }
+def _pairs(context: RunContext) -> dict[str, Any]:
+    """A context in the form of ``--context``."""
+    return {**context.known(), **{f"direction:{metric}": way for metric, way in context.directions.items()}}
 
 
 def _ending(error: BaseException | None) -> tuple[str, str]:

@@ -92,3 +92,12 @@ KINDS = {
     "crashed": "the training raised an exception",
     "finished": "the run was ended on purpose",
 }
+
+MOST_EVENTS = 1_000
+
+
+def bounded(events: list[Any], new: Any) -> None:
+    """Append; of more than a thousand the first half and the last ones stay, as the reader of logs keeps them."""
+    if len(events) >= MOST_EVENTS:
+        del events[MOST_EVENTS // 2]
+    events.append(new)

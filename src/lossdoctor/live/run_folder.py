@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 import os
 import platform
 import re
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 
 from lossdoctor.live.plain import plain
 from lossdoctor.live.rows import Row
-from lossdoctor.wire.decode import WINDOW, EventDecoder, Series
+from lossdoctor.wire.decode import WINDOW, EventDecoder, EventLog, Series
 
 RUN_FILE, DIAGNOSIS_FILE = "run.json", "diagnosis.json"
 ROOT = Path("runs")
@@ -148,15 +149,15 @@ class _Block(NamedTuple):
 
 @dataclass(slots=True)
 class Earlier:
-    """The rows that earlier processes wrote to a run's folder.
+    """What earlier processes wrote to a run's folder.
 
     Attributes:
-        files: how many event files of ours there are.
-        sessions: the blocks of each file, in the order in which the files were begun.
+        sessions: the rows of each event file, as blocks, in the order in which the files were begun.
+        events: what happened, in the form in which a history keeps it.
     """
 
-    files: int = 0
     sessions: list[list[_Block]] = field(default_factory=list)
+    events: list[dict[str, Any]] = field(default_factory=list)
 
     def rows(self) -> Iterator[Row]:
         """All of them; each metric in the order in which it was logged."""
@@ -196,17 +197,17 @@ def our_event_files(folder: Path) -> list[Path]:
 
 def earlier_rows(files: list[Path]) -> Earlier:
     """What these event files hold, in the order in which the reader of logs joins them: by their first wall times."""
-    found = Earlier(files=len(files))
-    timed: list[tuple[float, str, list[_Block]]] = []
+    timed = []
     for path in files:
-        blocks = _blocks(_series(path))
-        if blocks:
-            timed.append((min(float(b.times[0]) for b in blocks), path.name, blocks))
-    found.sessions = [blocks for _, _, blocks in sorted(timed, key=lambda t: t[:2])]
-    return found
+        log = _log(path)
+        blocks = _blocks(log.series)
+        first = min((float(b.times[0]) for b in blocks), default=math.inf)
+        timed.append((first, path.name, blocks, log.happened()))
+    timed.sort(key=lambda t: t[:2])
+    return Earlier([b for _, _, b, _ in timed if b], [e for *_, events in timed for e in events])
 
 
-def _series(path: Path) -> dict[str, Series]:
+def _log(path: Path) -> EventLog:
     decoder = EventDecoder()
     try:
         with path.open("rb") as stream:
@@ -214,7 +215,7 @@ def _series(path: Path) -> dict[str, Series]:
                 decoder.feed(piece)
     except OSError:
         pass  # what was read until then
-    return decoder.finish().series
+    return decoder.finish()
 
 
 def _blocks(series: Mapping[str, Series]) -> list[_Block]:

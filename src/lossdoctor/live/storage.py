@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from lossdoctor.core.diagnosis import Diagnosis
 from lossdoctor.live import run_folder
 from lossdoctor.live.plain import plain
 from lossdoctor.live.recorder import Recorder, Tell, being_written
@@ -70,7 +71,7 @@ class Storage:
         text = orjson.dumps({**plain(dict(event.details)), **plain(known)}).decode()
         self.recorder.text(EVENT_TAG, text, event.step, event.wall_time)
 
-    def diagnosis(self, found: Mapping[str, Any], *, at_once: bool = False) -> None:
+    def diagnosis(self, found: Diagnosis, *, at_once: bool = False) -> None:
         """Write ``diagnosis.json``, in the form that ``lossdoctor diagnose --format json`` prints; not too often."""
         now = time.monotonic()
         if not at_once and now < self._diagnosis_at:
@@ -78,7 +79,7 @@ class Storage:
         self._diagnosis_at = now + _DIAGNOSIS_EVERY
         if not self._described:
             self._describe()
-        report = {"lossdoctor": "diagnosis", "schema_version": 1, "skipped": 0, "runs": [found], "errors": []}
+        report = {"lossdoctor": "diagnosis", "schema_version": 1, "skipped": 0, "runs": [found.as_dict()], "errors": []}
         with suppress(OSError):  # of a disk in trouble the recorder tells
             run_folder.write_json(self.folder / run_folder.DIAGNOSIS_FILE, report)
 

@@ -67,7 +67,7 @@ class TensorBoardReader(Reader):
                 step_unit=_unit(curves),
                 context=_context(log, "epoch" if _unit(curves) == "epoch" else "step"),
                 notes=[*_nothing(log), *notes, *_damage_notes(log)],
-                events=_events(log),
+                events=log.happened(),
             )
         ]
 
@@ -128,23 +128,6 @@ def _companion(source: Source, is_run: bool) -> TrainingHistory:
         else:
             notes.append("it is damaged or cut off, and left out")
     return TrainingHistory(path=source.path, format=TensorBoardReader.name, context=context, notes=notes)
-
-
-def _events(log: EventLog) -> list[dict[str, Any]]:
-    """Restarts, and what lossdoctor's monitor has kept of the run; where it tells of a restart, that says it all."""
-    ours = [event for text, step, time in log.events if (event := _event(text, step, time)) is not None]
-    told = {e["step"] for e in ours if e["kind"] == "restarted"}
-    starts = [(step, time) for kind, step, time in log.sessions if kind == "start" and step not in told]
-    found = [*ours, *({"kind": "session_start", "step": step, "time": time} for step, time in starts)]
-    return sorted(found, key=lambda e: e["time"]) if starts else ours
-
-
-def _event(text: bytes, step: int, time: float) -> dict[str, Any] | None:
-    said = parse_json(text)
-    if not isinstance(said, dict) or not isinstance(said.get("kind"), str):
-        return None
-    known = {"kind": said.pop("kind"), "step": step, "time": time, "message": str(said.pop("message", ""))}
-    return {**known, **{k: v for k, v in said.items() if k not in known}}
 
 
 def _nothing(log: EventLog) -> list[str]:

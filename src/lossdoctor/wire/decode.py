@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from lossdoctor.wire.event import Event, Value, kind_of_plugin, parse_event
 from lossdoctor.wire.framing import HEADER, OVERHEAD, bad_headers, find_records, header_is_valid, resync
 from lossdoctor.wire.layouts import LEAST_ROWS, Batch, LayoutReader
 from lossdoctor.wire.proto import WireError
+from lossdoctor.wire.wandb import parse_json
 
 MOST_TAGS = 20_000
 WINDOW = 8 << 20
@@ -79,6 +80,25 @@ class EventLog:
     records: int = 0
     size: int = 0
     dropped_points: int = 0
+
+    def happened(self) -> list[dict[str, Any]]:
+        """What happened to the run: restarts, and what the monitor has kept; where that tells of one, once."""
+        ours = [event for text, step, time in self.events if (event := _told(text, step, time)) is not None]
+        known = {e["step"] for e in ours if e["kind"] == "restarted"}
+        starts = [(step, time) for kind, step, time in self.sessions if kind == "start" and step not in known]
+        if not starts:
+            return ours
+        found = [*ours, *({"kind": "session_start", "step": step, "time": time} for step, time in starts)]
+        return sorted(found, key=lambda e: e["time"])
+
+
+def _told(text: bytes, step: int, time: float) -> dict[str, Any] | None:
+    """An event out of the JSON that the monitor wrote; None when it is none."""
+    said = parse_json(text)
+    if not isinstance(said, dict) or not isinstance(said.get("kind"), str):
+        return None
+    known = {"kind": said.pop("kind"), "step": step, "time": time, "message": str(said.pop("message", ""))}
+    return {**known, **{k: v for k, v in said.items() if k not in known}}
 
 
 class Chunk(NamedTuple):
