@@ -164,7 +164,6 @@ def test_fall_between_two_bins_is_the_difference_of_the_window_medians() -> None
     assert f is not None
     assert f.drop == float(np.median(y[:10]) - np.median(y[-10:]))
     assert f.relative == f.drop / float(np.median(y[:10]))
-    assert f.slope == median_slope(y)
     part = fall(read(y), 20, 60)
     assert part is not None
     assert part.drop == float(np.median(y[20:25]) - np.median(y[55:60]))

@@ -10,7 +10,11 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 LEAF = -1
 
@@ -41,6 +45,54 @@ class Tree:
             node = self.right[node] if goes_right else node + 1
             seen.append(node)
         return seen
+
+
+@dataclass(frozen=True, eq=False)
+class _Packed:
+    """All trees in one set of arrays, so that all of them are followed at once, a level at a time.
+
+    Attributes:
+        roots: the trees' first nodes; ``depth`` the number of steps to the deepest leaf.
+        sign, limit, left, right: as in :class:`Tree`; a leaf leads to itself.
+        value: int[node, output], per mille; of leaves only.
+    """
+
+    roots: NDArray[np.intp]
+    depth: int
+    sign: NDArray[np.intp]
+    limit: NDArray[np.float64]
+    left: NDArray[np.intp]
+    right: NDArray[np.intp]
+    value: NDArray[np.int32]
+
+    @classmethod
+    def of(cls, trees: Sequence[Tree], outputs: int) -> _Packed:
+        sizes = np.array([len(t.sign) for t in trees])
+        roots = np.cumsum(sizes) - sizes
+        sign = np.array([s for t in trees for s in t.sign], np.intp)
+        limit = np.array([v for t in trees for v in t.limit], np.float64)
+        nodes = np.arange(len(sign))
+        leaf = sign == LEAF
+        right = np.array([r for t in trees for r in t.right], np.intp) + np.repeat(roots, sizes)
+        left, right = np.where(leaf, nodes, nodes + 1), np.where(leaf, nodes, right)
+        value = np.zeros((len(sign), outputs), np.int32)
+        for node, pairs in zip(nodes.tolist(), (v for t in trees for v in t.value), strict=True):
+            if leaf[node]:
+                value[node, pairs[::2]] = pairs[1::2]
+        depth, at = 0, roots
+        while not leaf[at].all():
+            at = np.unique(np.concatenate((left[at], right[at])))
+            depth += 1
+        return cls(roots, depth, np.where(leaf, 0, sign), limit, left, right, value)
+
+    def sums(self, inputs: NDArray[np.float64]) -> list[int]:
+        """Per mille of each output, summed over the trees."""
+        node = self.roots
+        for _ in range(self.depth):
+            goes_right = inputs[self.sign[node]] > self.limit[node]  # NaN goes left
+            node = np.where(goes_right, self.right[node], self.left[node])
+        total: list[int] = self.value[node].sum(axis=0).tolist()
+        return total
 
 
 @dataclass(frozen=True)
@@ -75,13 +127,12 @@ class Forest:
 
     def answers(self, known: Mapping[str, float]) -> dict[str, float]:
         """Each output's mean over the trees, 0 to 1."""
-        inputs = self.vector(known)
-        sums = [0] * len(self.outputs)
-        for tree in self.trees:
-            leaf = tree.value[tree.path(inputs)[-1]]
-            for i in range(0, len(leaf), 2):
-                sums[leaf[i]] += leaf[i + 1]
+        sums = self._packed.sums(np.array(self.vector(known)))
         return {name: total / (1000.0 * len(self.trees)) for name, total in zip(self.outputs, sums, strict=True)}
+
+    @cached_property
+    def _packed(self) -> _Packed:
+        return _Packed.of(self.trees, len(self.outputs))
 
     def moved_by(self, known: Mapping[str, float], output: str) -> list[tuple[str, float]]:
         """How much each input moved one answer away from its mean over all runs, the largest first.

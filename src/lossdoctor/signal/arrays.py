@@ -79,8 +79,10 @@ def median(values: Floats) -> float:
     n = len(values)
     if n == 0:
         return math.nan
-    part = np.partition(values, [(n - 1) // 2, n // 2])
-    return float(part[(n - 1) // 2] * 0.5 + part[n // 2] * 0.5)
+    low, high = (n - 1) // 2, n // 2
+    part = values.copy()
+    part.partition((low, high))
+    return float(part.item(low) * 0.5 + part.item(high) * 0.5)
 
 
 def binned(values: Floats, most: int) -> tuple[Floats, int]:

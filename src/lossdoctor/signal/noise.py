@@ -56,8 +56,13 @@ def second_diff_noise(values: ArrayLike) -> float:
     >>> round(second_diff_noise([0.0, 1.0, 4.0, 9.0, 16.0]), 4)  # the curvature is all that is left
     1.2105
     """
+    v = as_floats(values)
     with np.errstate(over="ignore", invalid="ignore"):
-        d = finite(np.diff(as_floats(values), n=2))
+        d = v[1:] - v[:-1]
+        d = d[1:] - d[:-1]
+    known = np.isfinite(d)
+    if not known.all():
+        d = d[known]
     return TO_SIGMA * median(np.abs(d)) / math.sqrt(6.0) if len(d) >= 2 else math.nan
 
 

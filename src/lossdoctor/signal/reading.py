@@ -6,6 +6,7 @@ consecutive points: single points up to 128 of them, aligned blocks beyond. All 
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
@@ -100,7 +101,7 @@ class Reading:
             return 1.0
         rest = self.y - running_mean(self.y, max(2, k // 10))
         rest = rest[k // 5 :]
-        largest = float(np.max(np.abs(rest)))
+        largest = float(np.abs(rest).max())
         if 0 < largest < np.inf:
             rest = rest / largest  # squares of very large or small losses leave the range of doubles
         scale = float(np.dot(rest, rest))
@@ -115,7 +116,7 @@ class Reading:
         local = self.sigma
         if k >= 24:  # noise may grow or shrink along the run: look at an eighth of it on either side
             local = max(bin_noise(self.y[max(0, first - k // 8) : last + k // 8]), 0.25 * self.sigma)
-        se = 1.2533 * local / np.sqrt(max(count, 1)) * self.inflation if count > 2 else local
+        se = 1.2533 * local / math.sqrt(max(count, 1)) * self.inflation if count > 2 else local
         return Level(median(part), float(se), int(self.steps[first]), int(self.steps[last - 1]), count)
 
     @cached_property
@@ -267,6 +268,7 @@ def running_mean(y: Floats, half: int) -> Floats:
     inner = np.lib.stride_tricks.sliding_window_view(y, 2 * half + 1)
     out[half : len(y) - half] = inner.mean(axis=1)
     for i in range(half):
-        out[i] = y[: i + half + 1].mean()
-        out[len(y) - 1 - i] = y[len(y) - 1 - i - half :].mean()
+        count = i + half + 1
+        out[i] = np.add.reduce(y[:count]) / count
+        out[len(y) - 1 - i] = np.add.reduce(y[-count:]) / count
     return out

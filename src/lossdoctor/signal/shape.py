@@ -6,17 +6,18 @@ what was searched: the lowest of many windows is low by chance alone, so "above 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lossdoctor.signal.arrays import median
+from lossdoctor.signal.arrays import median, power_scaled, unscaled
 from lossdoctor.signal.reading import Level, Reading, once
 from lossdoctor.signal.smoothing import rolling_median
 from lossdoctor.signal.stall import steps_without_decrease
-from lossdoctor.signal.trend import theil_sen
+from lossdoctor.signal.trend import MOST_PAIRED, theil_sen
 
 Floats = NDArray[np.float64]
 _FLOOR = 0.002  # least noise of a level, as a share of the level's own size: printed digits and float32 rounding
@@ -188,15 +189,18 @@ def kendall_z(y: Floats) -> float:
     n = len(y)
     if n < 3:
         return 0.0
-    s = float(np.sign(np.subtract.outer(y, y)[_pairs(n)]).sum())
-    var = n * (n - 1) * (2 * n + 5) / 18.0
-    return float((s - np.sign(s)) / np.sqrt(var))
+    pairs, column = _later(n), y[:, None]
+    if np.isfinite(y).all():
+        s = float(np.count_nonzero((column > y) & pairs) - np.count_nonzero((column < y) & pairs))
+    else:
+        s = float(np.sign(column - y)[pairs].sum())  # NaN where two values are no larger or smaller than one another
+    return (s - float(np.sign(s))) / math.sqrt(n * (n - 1) * (2 * n + 5) / 18.0)
 
 
 @lru_cache(maxsize=160)
-def _pairs(n: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Indices of all pairs (later, earlier)."""
-    return np.tril_indices(n, -1)
+def _later(n: int) -> NDArray[np.bool_]:
+    """Which pairs (row, column) are of a later and an earlier value."""
+    return np.tri(n, k=-1, dtype=bool)
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,36 +212,40 @@ class Fall:
         relative: drop over the start level; NaN where values are not all positive.
         z: the drop in standard errors.
         trend_z: Mann-Kendall z over the stretch (below 0: falling).
-        slope: Theil-Sen slope per bin.
     """
 
     drop: float
     relative: float
     z: float
     trend_z: float
-    slope: float
 
 
 @once
 def fall(reading: Reading, first: int = 0, last: int | None = None) -> Fall | None:
     """Measure the fall between bins ``first`` and ``last`` (excluded); None with fewer than four bins."""
     last = len(reading) if last is None else last
-    count = last - first
-    if count < 4:
+    if last - first < 4:
         return None
+    drop, level, se = _drop(reading, first, last)
+    return Fall(
+        drop=drop,
+        relative=drop / abs(level) if reading.positive and level else float("nan"),
+        z=_in_errors_of_drop(drop, se),
+        trend_z=kendall_z(reading.y[first:last]),
+    )
+
+
+def _drop(reading: Reading, first: int, last: int) -> tuple[float, float, float]:
+    """How far a stretch falls, the level that it falls from, and the standard error of the fall."""
+    count = last - first
     edge = max(1, min(count // 3, max(2, count // 8)))
     head, tail = reading.window(first, first + edge), reading.window(last - edge, last)
     floor = _FLOOR * (abs(head.value) if reading.positive else reading.drop)
-    se = float(np.hypot(max(head.se, floor), max(tail.se, floor)))
-    drop = head.value - tail.value
-    part = reading.y[first:last]
-    return Fall(
-        drop=float(drop),
-        relative=float(drop / abs(head.value)) if reading.positive and head.value else float("nan"),
-        z=float(drop / se) if se > 0 else float(np.sign(drop) * np.inf if drop else 0.0),
-        trend_z=kendall_z(part),
-        slope=median_slope(part),
-    )
+    return head.value - tail.value, head.value, float(np.hypot(max(head.se, floor), max(tail.se, floor)))
+
+
+def _in_errors_of_drop(drop: float, se: float) -> float:
+    return drop / se if se > 0 else math.copysign(math.inf, drop) if drop else 0.0
 
 
 def median_slope(y: Floats) -> float:
@@ -246,7 +254,22 @@ def median_slope(y: Floats) -> float:
     >>> median_slope(np.array([0.0, 1.0, 2.0, 30.0, 4.0]))
     1.0
     """
-    return theil_sen(np.arange(len(y)), y)[0] if len(y) > 1 else 0.0
+    n = len(y)
+    if n < 2:
+        return 0.0
+    if n > MOST_PAIRED or not np.isfinite(y).all():
+        return theil_sen(np.arange(n), y)[0]
+    earlier, later, run, exponent = _runs(n)
+    scaled, more = power_scaled(y)
+    return unscaled(median((scaled[later] - scaled[earlier]) / run), more - exponent)
+
+
+@lru_cache(maxsize=16)
+def _runs(n: int) -> tuple[NDArray[np.intp], NDArray[np.intp], Floats, int]:
+    """All pairs of places (earlier, later), the distance in each, scaled by a power of two, and its exponent."""
+    at, exponent = power_scaled(np.arange(n, dtype=np.float64))
+    earlier, later = np.triu_indices(n, 1)
+    return earlier, later, at[later] - at[earlier], exponent
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,8 +296,8 @@ def stall(reading: Reading) -> Stall | None:
         return None
     onset = k
     for start in range(k - 6, -1, -max(1, k // 32)):
-        part = fall(reading, start)
-        if part is None or (part.z > 3.0 and part.trend_z < -2.5):
+        drop, _, se = _drop(reading, start, k)
+        if _in_errors_of_drop(drop, se) > 3.0 and kendall_z(reading.y[start:]) < -2.5:
             break
         onset = start
     # The level windows miss a slow fall; a line through the stretch does not (King 2018).

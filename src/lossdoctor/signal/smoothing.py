@@ -83,11 +83,14 @@ def rolling_median(values: ArrayLike, window: int) -> Floats:
     if half > 64:
         return _sliding_median(v, half)
     width = 2 * half + 1
+    known = np.isfinite(v)
     padded = np.full(len(v) + 2 * half, np.inf)
-    padded[half : half + len(v)] = np.where(np.isfinite(v), v, np.inf)
+    padded[half : half + len(v)] = v if known.all() else np.where(known, v, np.inf)
     windows = np.lib.stride_tricks.sliding_window_view(padded, width)
-    count = np.lib.stride_tricks.sliding_window_view(np.cumsum(np.append(0, np.isfinite(padded))), width + 1)
-    number = count[:, -1] - count[:, 0]
+    count = np.zeros(len(padded) + 1, np.intp)
+    count[half + 1 : half + 1 + len(v)] = known.cumsum()
+    count[half + 1 + len(v) :] = count[half + len(v)]
+    number = count[width:] - count[:-width]
     out = np.empty(len(v))
     rows = max(_CELLS // width, 1)
     for low in range(0, len(v), rows):
@@ -95,7 +98,7 @@ def rolling_median(values: ArrayLike, window: int) -> Floats:
         every = np.arange(len(part))
         upper = np.minimum(n // 2, width - 1)
         out[low : low + rows] = part[every, np.maximum(n - 1, 0) // 2] * 0.5 + part[every, upper] * 0.5
-    return np.where(np.isfinite(v), out, np.nan)
+    return out if known.all() else np.where(known, out, np.nan)
 
 
 def _sliding_median(v: Floats, half: int) -> Floats:
