@@ -12,26 +12,25 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lossdoctor.live.watch_layers import Plan
-from lossdoctor.torchkit.norms import Pending, UpdateMeter, UpdateRatios, device_norms, local
+from lossdoctor.live.watch_layers import MOST_LAYERS, Plan
+from lossdoctor.live.watch_units import units_alive
+from lossdoctor.torchkit.norms import Pending, UpdateMeter, UpdateRatios, device_norms
 
 Floats = NDArray[np.float64]
 Sums = dict[str, float]
 SAMPLE = 8192  # values of a parameter whose movement is followed
-_PEEK = 16  # gradients of a row that are looked at first
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is measured besides the norm of all gradients."""
+    """What is measured besides the norm of all gradients; units and weights are dear and change slowly."""
 
     per_layer: bool = True
     updates: bool = True
-    dead_units: bool = True
+    units: bool = True
     weights: bool = True
 
 
@@ -79,7 +78,7 @@ class Gauge:
             return {**_squares("grad", norms, places, plan, shares, per_layer), "bad": bad}
 
         self._await([*grads, *scaling], sums)
-        if self._wanted.dead_units:
+        if self._wanted.units:
             self._dead_units()
 
     def after(self) -> None:
@@ -119,31 +118,23 @@ class Gauge:
         self._coming.append((Pending(device_norms(tensors), len(tensors), _as_they_are), build))
 
     def _dead_units(self) -> None:
-        counts: list[tuple[str, float, int, Tensor]] = []
-        for layer in self._plan.units:
-            grad = self._parameters[layer.weight].grad
-            if grad is None or grad.layout is not torch.strided or not grad.dim() >= 2:
-                continue
-            bias = None if layer.bias is None else self._parameters[layer.bias].grad
-            rows = local(grad).detach()
-            alive = _alive(rows, None if bias is None else local(bias).detach())
-            counts.append((layer.layer, float(self._shares[layer.weight]), rows.shape[0], alive))
-        if not counts:
+        found = units_alive(self._plan.units, self._parameters)
+        if found is None:
             return
+        coming, layers = found
+        shares = [float(self._shares[unit.weight]) for unit, _ in layers]
+        by_layer = self._wanted.per_layer and len(layers) <= MOST_LAYERS
 
-        def sums(values: Floats) -> Sums:
-            found: Sums = {"dead": 0.0, "units": 0.0}
-            for (layer, share, rows, _), alive in zip(counts, values.tolist(), strict=True):
-                for key, value in (("dead", share * (rows - alive)), ("units", share * rows)):
-                    found[key] += value
-                    found[f"{key}/{layer}"] = value
-            return found
+        def sums(alive: Floats) -> Sums:
+            total: Sums = {"dead": 0.0, "units": 0.0}
+            for (unit, rows), share, working in zip(layers, shares, alive.tolist(), strict=True):
+                for key, value in (("dead", share * (rows - working)), ("units", share * rows)):
+                    total[key] += value
+                    if by_layer:
+                        total[f"{key}/{unit.layer}"] = value
+            return total
 
-        devices: dict[torch.device, list[int]] = {}
-        for i, (*_, alive) in enumerate(counts):
-            devices.setdefault(alive.device, []).append(i)
-        buffers = [(places, torch.stack([counts[i][3] for i in places])) for places in devices.values()]
-        self._coming.append((Pending(buffers, len(counts), _as_they_are), sums))
+        self._coming.append((coming, sums))
 
 
 def readings(sums: Mapping[str, float]) -> dict[str, float]:
@@ -193,23 +184,3 @@ def _squares(kind: str, norms: Floats, places: NDArray[np.int64], plan: Plan, sh
         totals = np.bincount(layer_of[inside], weights=squares[inside], minlength=len(plan.layers)).tolist()
         found.update({f"{kind}/{plan.layers[i]}": totals[i] for i in np.unique(layer_of[inside]).tolist()})
     return found
-
-
-@torch.no_grad()
-def _alive(rows: Tensor, bias: Tensor | None) -> Tensor:
-    """How many rows of a weight's gradient are not all zero, as a tensor on their device.
-
-    On the CPU only the rows are read through whose bias (without one: whose middle) has no gradient.
-    """
-    if rows.device.type != "cpu":
-        return (torch.linalg.vector_norm(rows.flatten(1).float(), ord=math.inf, dim=1) != 0).sum()
-    if bias is not None and bias.shape[:1] == rows.shape[:1]:
-        perhaps = bias == 0
-    else:
-        middle = rows.shape[1] // 2
-        perhaps = (rows[:, middle : middle + (_PEEK if rows.dim() == 2 else 1)] == 0).flatten(1).all(1)
-    doubtful = perhaps.nonzero().flatten()
-    if len(doubtful) == 0:
-        return torch.tensor(rows.shape[0])
-    dead = len(doubtful) - int((rows[doubtful] != 0).flatten(1).any(1).sum())
-    return torch.tensor(rows.shape[0] - dead)

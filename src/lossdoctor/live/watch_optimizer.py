@@ -7,7 +7,6 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -126,9 +125,10 @@ class WatchedOptimizer:
             if gauge is not None and self._asked:
                 began = perf_counter()
                 gauge.after()
-                self._watch.measured(self.index, gauge)
+                self._watch.measured(self.index, self.pace.count, gauge)
                 self._cost += perf_counter() - began
                 self.pace.paid(self._cost + PER_VALUE * self._values(), own=self._cost)
+            self._watch.hand_in()
             self._watch.monitor.after_step(optimizer)
         except Exception as error:
             self._watch.failed(error)
@@ -139,7 +139,7 @@ class WatchedOptimizer:
             self._plan = plan_of(parameters, self._watch.modules())
         wanted = self._watch.wanted
         if not self.pace.thorough:
-            wanted = Wanted(wanted.per_layer, wanted.updates, wanted.dead_units, weights=False)
+            wanted = Wanted(wanted.per_layer, wanted.updates, units=False, weights=False)
         return Gauge(parameters, self._plan, wanted, self._watch.shares(parameters))
 
     def _values(self) -> int:
@@ -149,8 +149,3 @@ class WatchedOptimizer:
 def _capturing() -> bool:
     """Whether a CUDA graph is being recorded, into which nothing of ours may come."""
     return torch.cuda.is_initialized() and torch.cuda.is_current_stream_capturing()
-
-
-def whole_shares(parameters: list[Tensor]) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Every parameter counts in full."""
-    return np.ones(len(parameters))

@@ -30,11 +30,11 @@ class Pace:
         self.every = every
         self.interval = every or 1
         self.rare = 1  # every how many-th measurement also takes what is dear and changes slowly
+        self.count = 0  # measurements so far
         self._share = share
         self._since: int | None = None
         self._last: float | None = None
         self._own = 0.0
-        self._measured = 0
         self._steps: deque[float] = deque(maxlen=31)
         self._thorough: deque[float] = deque(maxlen=9)
         self._light: deque[float] = deque(maxlen=9)
@@ -46,16 +46,16 @@ class Pace:
             self._steps.append(max(now - self._last - self._own, 0.0))
         self._last, self._own = now, 0.0
         self._since = 1 if self._since is None else self._since + 1
-        if self._measured and self._since < self.interval:
+        if self.count and self._since < self.interval:
             return False
         self._since = 0
-        self._measured += 1
+        self.count += 1
         return True
 
     @property
     def thorough(self) -> bool:
         """Whether this measurement also takes what is dear and changes slowly."""
-        return (self._measured - 1) % self.rare == 0
+        return (self.count - 1) % self.rare == 0
 
     def paid(self, seconds: float, *, own: float | None = None) -> None:
         """What a measurement cost, and how much of that was spent in the training thread (all of it, if not given)."""

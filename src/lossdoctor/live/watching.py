@@ -16,7 +16,8 @@ from lossdoctor.live.watch_amp import LossScale
 from lossdoctor.live.watch_gauge import Floats, Gauge, Sums, Wanted, added, readings
 from lossdoctor.live.watch_layers import Models, parts, plan_of
 from lossdoctor.live.watch_optimizer import PER_VALUE, WatchedOptimizer, plain_optimizer
-from lossdoctor.live.watch_pace import SHARE, Pace
+from lossdoctor.live.watch_pace import LEAST_OFTEN, SHARE, Pace
+from lossdoctor.live.watch_ranks import join, shares
 
 if TYPE_CHECKING:
     from lossdoctor.live.monitor import Monitor
@@ -63,12 +64,16 @@ class Watch:
         dead_units: bool = True,
         reduce: bool = False,
     ) -> None:
-        self.monitor, self.scheduler, self.reduce = monitor, scheduler, reduce
+        self.monitor, self.scheduler = monitor, scheduler
+        self._pool = join() if reduce else None
+        if self._pool is not None:
+            every = every or LEAST_OFTEN  # a pace of its own would take every process to other steps
         self.wanted = Wanted(per_layer, updates, dead_units)
         self._models = [(prefix, weakref.ref(module)) for prefix, module in parts(model)]
         self._guard = Guard(self._tell)
-        self._waiting: deque[tuple[int, Gauge]] = deque(maxlen=_MOST_WAITING)
+        self._waiting: deque[tuple[int, int, Gauge]] = deque(maxlen=_MOST_WAITING)
         self._latest: dict[int, Sums] = {}
+        self._new: Sums = {}
         self._died: set[str] = set()
         self._pace = Pace(every)
         self.closed = False
@@ -106,11 +111,21 @@ class Watch:
 
     def shares(self, parameters: Sequence[Tensor]) -> Floats:
         """Of each parameter the part that counts here."""
-        return np.ones(len(parameters))
+        if self._pool is None:
+            return np.ones(len(parameters))
+        flattened = any(
+            type(m).__name__ == "FullyShardedDataParallel" for _, top in self.modules() for m in top.modules()
+        )
+        return shares(parameters, self._pool.size, flattened)
 
-    def measured(self, index: int, gauge: Gauge) -> None:
-        """A step of an optimizer was measured; its numbers may be on their way."""
-        self._waiting.append((index, gauge))
+    def measured(self, index: int, number: int, gauge: Gauge) -> None:
+        """An optimizer's measurement with that number was made; its figures may be on their way."""
+        self._waiting.append((index, number, gauge))
+
+    def hand_in(self) -> None:
+        """Give what has arrived to the other processes, whether or not this one logs."""
+        if self._pool is not None:
+            self._arrived(False)
 
     def _collected(self, wait: bool) -> dict[str, float]:
         found: dict[str, float] = {}
@@ -125,19 +140,29 @@ class Watch:
             found["skipped_steps"] = found.get("skipped_steps", 0.0) + left_out
         if not self.optimizers:
             self._measure_here()
-        if self._arrived(wait):
-            found.update(self._told(readings(added(self._latest.values()))))
+        self._arrived(wait)
+        if self._pool is not None and self._pool.rank == 0:
+            for index, sums in self._pool.totals():
+                self._keep(index, sums)
+        if self._new:
+            total = added(self._latest.values())
+            found.update(self._told(readings({key: total[key] for key in self._new})))
+            self._new = {}
         return found
 
-    def _arrived(self, wait: bool) -> bool:
-        new = False
-        while self._waiting and (wait or self._waiting[0][1].ready()):
-            index, gauge = self._waiting.popleft()
+    def _arrived(self, wait: bool) -> None:
+        while self._waiting and (wait or self._waiting[0][2].ready()):
+            index, number, gauge = self._waiting.popleft()
             sums = gauge.sums()
-            if sums is not None:
-                self._latest[index] = sums
-                new = True
-        return new
+            if self._pool is not None:
+                self._pool.post(index, number, sums or {})
+            if sums is not None and (self._pool is None or self._pool.rank > 0):
+                self._keep(index, sums)
+
+    def _keep(self, index: int, sums: Sums) -> None:
+        """What one optimizer's measurement says stands until its next: several optimizers step in turn."""
+        self._latest.setdefault(index, {}).update(sums)
+        self._new.update(sums)
 
     def _told(self, found: dict[str, float]) -> dict[str, float]:
         """Without the dead units of layers that never had any."""
@@ -152,11 +177,12 @@ class Watch:
         modules = self.modules()
         parameters = [p for _, module in modules for p in module.parameters() if p.requires_grad]
         plan = plan_of(parameters, modules)
-        wanted = Wanted(self.wanted.per_layer, False, self.wanted.dead_units, self._pace.thorough)
+        thorough = self._pace.thorough
+        wanted = Wanted(self.wanted.per_layer, False, self.wanted.units and thorough, thorough)
         gauge = Gauge(parameters, plan, wanted, self.shares(parameters))
         gauge.gradients()
         gauge.after()
-        self._waiting.append((0, gauge))
+        self._waiting.append((0, 0, gauge))
         cost = perf_counter() - began
         self._pace.paid(cost + PER_VALUE * (5 + len(plan.layers)), own=cost)
 

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from lossdoctor.core.errors import UsageError
 from lossdoctor.torchkit.objective import unwrapped
+from lossdoctor.torchkit.packing import Packing, local
 
 Floats = NDArray[np.float64]
 Result = TypeVar("Result")
@@ -183,18 +184,22 @@ class UpdateMeter:
     """
 
     def __init__(self, model: nn.Module | Iterable[tuple[str, Tensor]], sample: int | None = None) -> None:
-        self._parameters = {name: p for name, p in _named(model) if p.requires_grad}
+        found = [(name, p) for name, p in _named(model) if p.requires_grad]
+        self._names = tuple(name for name, _ in found)
+        self._tensors = [p for _, p in found]
+        self._packing = Packing(self._tensors)
         self._sample = sample
         self._copies: list[Tensor] = []
 
     @torch.no_grad()
     def before(self) -> None:
         """Remember the parameters."""
-        here = [self._part(p) for p in self._parameters.values()]
-        if [c.shape for c in self._copies] != [p.shape for p in here]:
-            self._copies = [p.clone() for p in here]
-        else:
+        here = self._packing.pack(self._tensors, self._sample)
+        if [c.shape for c in self._copies] == [p.shape for p in here]:
             torch._foreach_copy_(self._copies, here)
+        else:  # vectors of packed tensors are copies already
+            own = len(here) - len(self._packing.single)
+            self._copies = [p if i < own else p.clone() for i, p in enumerate(here)]
 
     @torch.no_grad()
     def after(self) -> Pending[UpdateRatios]:
@@ -203,90 +208,37 @@ class UpdateMeter:
         Raises:
             UsageError: :meth:`before` was not called.
         """
-        if self._parameters and not self._copies:
+        if self._tensors and not self._copies:
             raise UsageError("UpdateMeter.after() needs a before(): call it ahead of optimizer.step()")
-        here = [self._part(p) for p in self._parameters.values()]
+        here = self._packing.pack(self._tensors, self._sample)
         moved = torch._foreach_sub(here, self._copies) if here else []
-        names, count = tuple(self._parameters), len(here)
-        whole = np.array([local(p).numel() for p in self._parameters.values()], dtype=np.float64)
-        scale = np.sqrt(whole / np.maximum([p.numel() for p in here], 1.0))
-        return _norms([*moved, *self._copies], lambda v: UpdateRatios(names, v[:count] * scale, v[count:] * scale))
+        names, count, scale = self._names, len(self._tensors), self._scale(here)
+        buffers = [
+            *self._packing.norms(moved),
+            *(([count + i for i in places], values) for places, values in self._packing.norms(self._copies)),
+        ]
+        return Pending(buffers, 2 * count, lambda v: UpdateRatios(names, v[:count] * scale, v[count:] * scale))
 
-    def _part(self, parameter: Tensor) -> Tensor:
-        here = local(parameter).detach()
-        return here if self._sample is None else sampled(here, self._sample)
+    def _scale(self, parts: Sequence[Tensor]) -> Floats:
+        """From the norm of a sample to that of the whole."""
+        scale = np.ones(len(self._tensors))
+        single = self._packing.single
+        if self._sample is not None:
+            for i, part in zip(single, parts[len(parts) - len(single) :], strict=True):
+                scale[i] = math.sqrt(local(self._tensors[i]).numel() / max(part.numel(), 1))
+        return scale
 
 
 def _named(model: nn.Module | Iterable[tuple[str, Tensor]]) -> Iterable[tuple[str, Tensor]]:
     return unwrapped(model).named_parameters() if isinstance(model, nn.Module) else model
 
 
-_RUN = 16  # values in one run of a sample: one line of a CPU's cache
-
-
-def sampled(tensor: Tensor, count: int) -> Tensor:
-    """A view of about ``count`` values of a dense tensor: runs of neighbours, spread evenly; small ones whole.
-
-    >>> sampled(torch.zeros(1000, 1000), 1024).shape
-    torch.Size([64, 16])
-    """
-    total, runs = tensor.numel(), count // _RUN
-    if total <= max(count, runs * (_RUN + 1)) or not _packed(tensor):
-        return tensor
-    apart = (total - _RUN) // (runs - 1) if runs > 1 else 0
-    if apart % 2 == 0:
-        apart -= 1  # widths are mostly powers of two: an odd step does not stay in the same columns
-    return tensor.as_strided((runs, _RUN), (apart, 1))
-
-
-def _packed(tensor: Tensor) -> bool:
-    """Whether its values fill its memory without gaps: in rows, in columns, or with the channels last."""
-    if tensor.is_contiguous():
-        return True
-    if tensor.dim() == 2:
-        return tensor.t().is_contiguous()
-    last = {4: torch.channels_last, 5: torch.channels_last_3d}.get(tensor.dim())
-    return last is not None and tensor.is_contiguous(memory_format=last)
-
-
 @torch.no_grad()
 def device_norms(tensors: Sequence[Tensor]) -> list[tuple[list[int], Tensor]]:
     """Norms that are still on their devices: (places in ``tensors``, values) per device and precision."""
-    groups: dict[tuple[torch.device, torch.dtype], list[int]] = {}
-    dense = [local(t).detach() for t in tensors]
-    for i, tensor in enumerate(dense):
-        wide = torch.float64 if tensor.dtype in (torch.float64, torch.complex128) else torch.float32
-        groups.setdefault((tensor.device, wide), []).append(i)
-    buffers = []
-    for (device, wide), where in groups.items():
-        members = [dense[i].abs() if dense[i].is_complex() else dense[i] for i in where]
-        values = torch.stack(torch._foreach_norm(members, 2, dtype=wide))
-        if device.type == "cpu" and not bool(torch.isfinite(values).all()):
-            values = torch.stack([_careful(m) for m in members])
-        buffers.append((where, values))
-    return buffers
+    packing = Packing(tensors)
+    return packing.norms(packing.pack(tensors))
 
 
 def _norms(tensors: list[Tensor], build: Any) -> Pending[Any]:
     return Pending(device_norms(tensors), len(tensors), build)
-
-
-def _careful(tensor: Tensor) -> Tensor:
-    """The norm in float64 by way of the largest value, where squares overflow."""
-    wide = tensor.reshape(-1).double()
-    largest = wide.abs().max() if wide.numel() else torch.zeros((), dtype=torch.float64)
-    if not bool(torch.isfinite(largest)) or largest == 0:
-        return largest
-    scaled: Tensor = torch.linalg.vector_norm(wide / largest)
-    return largest * scaled
-
-
-def local(tensor: Tensor) -> Tensor:
-    """An ordinary dense tensor with the same norm: values of a sparse one, the local shard of a distributed one."""
-    if tensor.layout is torch.sparse_coo:
-        return tensor.coalesce().values()
-    if tensor.layout is not torch.strided:
-        return tensor.values()
-    to_local = getattr(tensor, "to_local", None)
-    shard: Tensor = tensor if to_local is None else to_local()
-    return shard
