@@ -119,16 +119,22 @@ class Recorder:
                 self._keep(record)
                 self._fail(FileNotFoundError(errno.ENOENT, "the event file was deleted"))
                 return
-        try:
-            written = os.write(self._fd, record)
-        except OSError as error:
-            self._keep(record)
-            self._fail(error)
-            return
-        if written < len(record):
+        written, error = self._put(record)
+        if error is not None:
             self._cut_off(written)
             self._keep(record)
-            self._fail(OSError(errno.ENOSPC, "no space left on device, or the file may not grow"))
+            self._fail(error)
+
+    def _put(self, data: bytes) -> tuple[int, OSError | None]:
+        """Write all of it; else how many bytes got there, and why not more."""
+        assert self._fd is not None
+        done = 0
+        try:
+            while done < len(data):  # one round, but on a disk that fills up
+                done += os.write(self._fd, data[done:] if done else data)
+        except OSError as error:
+            return done, error
+        return done, None
 
     def _keep(self, record: bytes) -> None:
         self._kept.append(record)
@@ -139,7 +145,8 @@ class Recorder:
 
     def _cut_off(self, written: int) -> None:
         """Take a record that was written in part off the file's end; where that fails, the file is left behind."""
-        assert self._fd is not None
+        if not written or self._fd is None:
+            return
         try:
             os.ftruncate(self._fd, os.fstat(self._fd).st_size - written)
         except OSError:
@@ -185,7 +192,6 @@ class Recorder:
             )
 
     def _write_kept(self) -> None:
-        assert self._fd is not None
         while self._kept:
             batch, size = [], 0
             for record in self._kept:
@@ -193,15 +199,14 @@ class Recorder:
                 size += len(record)
                 if size >= _BATCH:
                     break
-            written = os.write(self._fd, b"".join(batch))
+            written, error = self._put(b"".join(batch))
             done = 0
             while self._kept and done + len(self._kept[0]) <= written:
                 done += len(self._kept[0])
                 self._kept_bytes -= len(self._kept.popleft())
-            if written > done:
+            if error is not None:
                 self._cut_off(written - done)
-            if written < size:
-                raise OSError(errno.ENOSPC, "no space left on device, or the file may not grow")
+                raise error
 
     # the file
 
@@ -219,16 +224,11 @@ class Recorder:
         if fcntl is not None:  # tells a process that comes later that this one is alive
             with suppress(OSError):
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        header = file_header(began)
-        try:
-            if os.write(fd, header) < len(header):
-                raise OSError(errno.ENOSPC, "no space left on device")
-        except OSError:
-            os.close(fd)
-            with suppress(OSError):
-                path.unlink()
-            raise
         self._fd, self.path = fd, path
+        _, error = self._put(file_header(began))
+        if error is not None:
+            self._discard()
+            raise error
 
     def _is_gone(self) -> bool:
         if self._fd is None:
@@ -253,7 +253,6 @@ class Recorder:
             os.close(old)
 
     def _copy_from(self, old: int, at: int) -> None:
-        assert self._fd is not None
         while True:
             try:
                 piece = os.pread(old, _BATCH, at)
@@ -261,9 +260,10 @@ class Recorder:
                 return
             if not piece:
                 return
-            if os.write(self._fd, piece) < len(piece):
-                raise OSError(errno.ENOSPC, "no space left on device")
             at += len(piece)
+            _, error = self._put(piece)
+            if error is not None:
+                raise error
 
     def _discard(self) -> None:
         self.abandon()
