@@ -116,6 +116,8 @@ class Monitor:
         self._storage.open()
         self.run_dir = self._storage.folder
         self._verdicts.belongs_to(str(self.run_dir))
+        if self._storage.earlier is not None:
+            self.step = self._storage.earlier.last_step
         lifetime.begin(self)
         self._crew.tell(self, "start")
 
@@ -274,10 +276,9 @@ class Monitor:
         self._storage.recorder.restart(step, now)
         over = earlier.starts_over(step)
         self._guard.run("remind", "reading the earlier rows", lambda: self._verdicts.remind(earlier, rows=not over))
-        how = "begun again" if over else "resumed"
-        self._event(
-            "restarted", f"{how} at step {step:,}, after step {earlier.last_step:,}", {"from": earlier.last_step}
-        )
+        last = earlier.last_step
+        how = f"{'begun again' if over else 'resumed'} at step {step:,}, after step {last:,}"
+        self._event("restarted", how, {"last_step": last})
 
     def _judge_now(self, step: int) -> None:
         verdict = self._verdicts.verdict(step)
@@ -328,14 +329,14 @@ class Monitor:
         for watch in self._watches:
             self._guard.run(("watch", id(watch)), "watching the model", watch.close)
         self._guard.run("arrivals", "waiting for values from the GPU", lambda: self._drain(wait=True))
-        if self.step is not None:
+        if self._began and self.step is not None:
             self._judge_now(self.step)
         self._event(*_ending(error), {})
         self._crew.tell(self, "finish")
+        lost = self._storage.close()
         if self.diagnosis is not None:
             self.diagnosis = self._verdicts.with_events(self.diagnosis)
             self._storage.diagnosis(self.diagnosis, at_once=True)
-        lost = self._storage.close()
         if lost:
             tell(WARNING, f"{lost:,} rows and events of {self.run_dir} could not be written and are lost")
 
@@ -344,8 +345,11 @@ class Monitor:
         self._off = True
         self._storage.recorder.abandon()
 
-    def __deepcopy__(self, memo: Any) -> Monitor:
+    def __copy__(self) -> Monitor:
         return self  # as a logger: a copy of a trainer logs to the same run
+
+    def __deepcopy__(self, memo: Any) -> Monitor:
+        return self
 
     def __reduce__(self) -> Any:
         return _silent, (self.name,)  # sent to another process it does nothing there

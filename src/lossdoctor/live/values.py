@@ -36,7 +36,7 @@ def number(value: Any) -> float | Arrival:
     if arriving is not None:
         return arriving
     try:
-        return float(value)
+        return float(value.detach() if hasattr(value, "detach") else value)  # torch warns of graphs otherwise
     except OverflowError:
         return math.inf if value > 0 else -math.inf
     except Exception:
