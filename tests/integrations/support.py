@@ -37,7 +37,7 @@ class Broken:
     """A monitor of which everything fails."""
 
     def __getattr__(self, name: str) -> Any:
-        raise RuntimeError(f"no {name} today")
+        raise RuntimeError(f"no {name} here")
 
     def log(self, step: int | None = None, **metrics: Any) -> None:
         raise RuntimeError("cannot log")

@@ -177,7 +177,7 @@ def test_nothing_of_a_broken_monitor_reaches_the_training(
         callback.link.close()
     assert [r.getMessage() for r in caplog.records] == [
         "Callback: end failed and is switched off; training goes on: RuntimeError: cannot log",
-        "Callback: reading should_stop failed and is switched off; training goes on: RuntimeError: no should_stop today",
+        "Callback: reading should_stop failed and is switched off; training goes on: RuntimeError: no should_stop here",
     ]
 
 

@@ -115,13 +115,12 @@ class Link:
             self.monitor.log(step, **{str(n): v for n, v in values.items() if n != "step"})
 
     def watch(self, model: Any, optimizer: Any, **more: Any) -> None:
-        """Watch a torch model, where the framework shows it with a torch optimizer."""
+        """Watch a torch model, with its optimizer where that is one of torch."""
         torch = sys.modules.get("torch")
         if not self.running or torch is None or not isinstance(model, torch.nn.Module):
             return
         optimizer = plain_optimizer(optimizer)
-        if isinstance(optimizer, torch.optim.Optimizer):
-            self.monitor.watch(model, optimizer, **more)
+        self.monitor.watch(model, optimizer if isinstance(optimizer, torch.optim.Optimizer) else None, **more)
 
     @property
     def should_stop(self) -> bool:

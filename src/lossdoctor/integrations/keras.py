@@ -11,35 +11,40 @@ from typing import Any
 
 from lossdoctor.integrations._link import Link, framework, hook
 
-Callback: Any = framework("keras", extra="keras").callbacks.Callback
+keras: Any = framework("keras", extra="keras")
+Callback: Any = keras.callbacks.Callback
 
 
 class LossDoctorCallback(Callback):
     """Records the loss of every batch, and every metric at the end of every epoch, on the axis of batches.
 
     What Keras shows during an epoch is the mean since the epoch's beginning, which hides spikes and draws a staircase;
-    the loss of each batch is worked out from it. Sets ``model.stop_training`` where an action asks for the end.
+    the loss of each batch is worked out of it. Sets ``model.stop_training`` where an action asks for the end.
 
     Args:
         monitor: a ready Monitor, which stays open at the end; or None.
         per_batch: record every batch. False records epochs only; on an accelerator Keras then need not wait for each
             batch's numbers.
+        watch: on the torch backend, watch the gradients; see ``Monitor.watch``.
         options: else, keyword arguments of Monitor: ``run_dir``, ``name``, ``actions``, ….
 
     Attributes:
         monitor: the monitor of the training; None before the first one.
     """
 
-    def __init__(self, monitor: Any = None, *, per_batch: bool = True, **options: Any) -> None:
+    def __init__(self, monitor: Any = None, *, per_batch: bool = True, watch: bool = True, **options: Any) -> None:
         super().__init__()
         self.link = Link("LossDoctorCallback for Keras", monitor, options)
-        self.per_batch = per_batch
+        self.per_batch, self.watch = per_batch, watch
         if not per_batch:
             # Keras looks whether a callback has the method of its own.
             self.on_train_batch_end = super().on_train_batch_end  # type: ignore[method-assign]
         self._base = 0  # batches before this epoch
         self._done = 0  # batches of this epoch
         self._means: dict[str, float] = {}
+        self._readable = True
+        self._trackers: dict[str, Any] = {}
+        self._sums: dict[str, tuple[float, float]] = {}
 
     @property
     def monitor(self) -> Any:
@@ -47,6 +52,10 @@ class LossDoctorCallback(Callback):
 
     @hook
     def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
+        # With JAX the values of all variables are elsewhere until the epoch's end.
+        self._readable = keras.config.backend() != "jax"
+        means = (m for m in self.model.metrics if isinstance(m, keras.metrics.Mean))
+        self._trackers = {m.name: m for m in means} if self._readable else {}
         steps, epochs = self.params.get("steps"), self.params.get("epochs")
         optimizer = self.model.optimizer
         # A loaded or trained model goes on counting.
@@ -62,33 +71,50 @@ class LossDoctorCallback(Callback):
             clip_norm=config.get("global_clipnorm"),
             optimizer=type(optimizer).__name__,
         )
+        if self.watch:
+            self.link.watch(self.model, None)  # on the torch backend; Keras keeps the gradients until the next batch
 
     @hook
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
-        self._done, self._means = 0, {}
+        self._done, self._means, self._sums = 0, {}, {}
 
     @hook
     def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
         values = self._since_last_batch(batch + 1, logs or {})
-        self.link.log(self._base + self._done, {**values, "learning_rate": self._rate()})
+        rate = {"learning_rate": self._rate()} if self._readable else {}
+        self.link.log(self._base + self._done, {**values, **rate})
         self._obey()
 
     def _since_last_batch(self, done: int, logs: Mapping[str, float]) -> dict[str, float]:
-        """Losses of the batches since the last call, from the epoch's running means before and after them."""
+        """Mean losses of the batches since the last call (one batch, but for ``steps_per_execution``)."""
         means = {n: v for n, v in logs.items() if n == "loss" or n.endswith("_loss")}
-        new = max(done - self._done, 1)
-        values = {n: m + (m - self._means.get(n, m)) * (self._done / new) for n, m in means.items()}
+        values = {n: self._from_sums(n) for n in means}
+        # Else from the means before and after, as if all batches were of one size.
+        weight = self._done / max(done - self._done, 1)
+        found = {
+            n: m + (m - self._means.get(n, m)) * weight if values[n] is None else values[n] for n, m in means.items()
+        }
         self._done, self._means = done, means
-        return values
+        return found
+
+    def _from_sums(self, name: str) -> float | None:
+        """From the sums that Keras keeps of a loss, exactly; None where they cannot be had."""
+        tracker = self._trackers.get(name)
+        if tracker is None:
+            return None
+        total, count = float(tracker.total), float(tracker.count)
+        total_before, count_before = self._sums.get(name, (0.0, 0.0))
+        self._sums[name] = (total, count)
+        return (total - total_before) / (count - count_before) if count > count_before else None
 
     @hook
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         steps = self._done or self.params.get("steps") or 1
         self._base += steps
         values = {n: v for n, v in (logs or {}).items() if n not in self._means}
-        rate = {} if self._done else {"learning_rate": self._rate()}
+        rate = {} if self._done and self._readable else {"learning_rate": self._rate()}
         self.link.log(self._base, {**rate, **values, "epoch": epoch + 1})
-        self._done, self._means = 0, {}
+        self._done, self._means, self._sums = 0, {}, {}
         self._obey()
 
     def _rate(self) -> float:

@@ -63,6 +63,10 @@ class _Hooks:
             self.link.watch(pl_module, optimizer, scaler=getattr(trainer.precision_plugin, "scaler", None))
 
     @hook
+    def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
+        self._fresh(trainer)  # the means of the last epoch, which Lightning computes once more after its end
+
+    @hook
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         """Learning rates are read before the step: after it, the scheduler has set those of the next one."""
         groups = [g for o in trainer.optimizers for g in o.param_groups] if self.link.running else []
