@@ -198,11 +198,15 @@ class Lane:
 
     def _go_on(self, steps: Ints, values: Floats, segments: Sequence[Segment]) -> bool:
         """Add points; False where they could change what was decided before, and nothing was added."""
-        before = np.concatenate(([self._last[0]], steps[:-1]))
-        gaps = steps - before
-        if (gaps < 0).any():
+        gaps = np.empty_like(steps)
+        gaps[0] = steps[0] - self._last[0]
+        np.subtract(steps[1:], steps[:-1], out=gaps[1:])
+        least = gaps.min()
+        if least < 0:
             return False
-        same = (gaps == 0) & equal(values, np.concatenate(([self._last[1]], values[:-1])))
+        same = np.zeros(len(steps), bool)
+        if least == 0:
+            same = (gaps == 0) & equal(values, np.concatenate(([self._last[1]], values[:-1])))
         count, pairs = self._same + int(same.sum()), self._gaps + len(same)
         without = count > 0 and not too_many(count, pairs)
         if self._same and without != self._without:
@@ -210,7 +214,7 @@ class Lane:
         self._at += len(steps)
         self._last = (int(steps[-1]), float(values[-1]))
         self._gaps, self._same, self._without = pairs, count, without
-        self._distinct += int((gaps > 0).sum())
+        self._distinct += len(gaps) if least > 0 else int((gaps > 0).sum())
         if without:
             steps, values = steps[~same], values[~same]
         self._add(steps, values, segments)

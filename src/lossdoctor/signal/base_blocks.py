@@ -106,3 +106,66 @@ def _differences(out: Rows, values: Floats, finite: NDArray[np.bool_], before: F
     out.ints[INT["sign_changes"]] = changed.sum(axis=1)
     out.floats[FLOAT["sqdiff"]] = tree_sum(step * step)
     out.floats[FLOAT["diff_median"]] = sorted_median(np.sort(np.where(pairs, step, np.inf), axis=1), n_diff)
+
+
+def partial_row(steps: Ints, values: Floats, start: int, before: Floats) -> Rows:
+    """The row of a last block of 1 to 63 points: what :func:`base_rows` makes of it, in a fraction of the time.
+
+    A summary asks for one such row; on a single row the general way spends its time on calls, not on numbers.
+    """
+    n = len(values)
+    if np.isinf(before).any() or not np.isfinite(values).all():
+        padded_steps, padded = np.zeros((1, BLOCK), np.int64), np.full((1, BLOCK), np.nan)
+        padded_steps[0, :n], padded[0, :n] = steps, values
+        return base_rows(padded_steps, padded, n, start, before)
+    median = _middle(np.sort(values))
+    from_median = values - median
+    cells = np.zeros((2, BLOCK))
+    cells[0, :n] = from_median * (1.0 / BLOCK)
+    at_min, at_max = int(values.argmin()), int(values.argmax())
+    low, high = float(values[at_min]), float(values[at_max])
+    mean = median + float(tree_sum(cells[0])) * (BLOCK / n)
+    mean = min(max(mean, min(low, median)), max(high, median))  # halves of subnormal numbers can lie outside
+    line = np.concatenate((before, values))
+    difference = line[1:] - line[:-1]
+    up, down = difference > 0, difference < 0
+    changes = np.count_nonzero(up[1:] & down[:-1]) + np.count_nonzero(down[1:] & up[:-1])
+    joined, joined_twice = before[1] == before[1], before[0] == before[0] and before[1] == before[1]  # not NaN
+    jumps = np.abs(difference[1 if joined else 2 :])
+    cells[0, :n] = values - mean
+    cells[1, n - len(jumps) : n] = jumps
+    m2, sqdiff = tree_sum(cells * cells).tolist()
+    ints = {
+        "first_step": steps[0],
+        "last_step": steps[-1],
+        "count": n,
+        "nonfinite": 0,
+        "n_diff": len(jumps),
+        "n_turn": (n - 2 if n > 1 else 0) + (joined and n > 1) + joined_twice,
+        "sign_changes": changes,
+        "min_step": steps[at_min],
+        "min_index": start + at_min,
+        "max_step": steps[at_max],
+        "max_index": start + at_max,
+    }
+    floats = {
+        "mean": mean,
+        "m2": m2,
+        "sqdiff": sqdiff,
+        "min": low,
+        "max": high,
+        "median": median,
+        "mad": _middle(np.sort(np.abs(from_median))),
+        "diff_median": _middle(np.sort(jumps)) if len(jumps) else np.nan,
+        "first": values[0],
+        "last": values[-1],
+    }
+    return Rows(
+        np.array([[ints[name]] for name in INT_FIELDS], np.int64),
+        np.array([[floats[name]] for name in FLOAT_FIELDS], np.float64),
+    )
+
+
+def _middle(ordered: Floats) -> float:
+    n = len(ordered)
+    return ordered.item((n - 1) // 2) * 0.5 + ordered.item(n // 2) * 0.5 + 0.0

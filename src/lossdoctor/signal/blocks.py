@@ -197,6 +197,40 @@ def _weighted(a: Floats, b: Floats, na: Ints, nb: Ints) -> Floats:
     return np.where(na == 0, b, np.where(nb == 0, a, (a + half) + half))
 
 
+def merge_one(a: Rows, b: Rows) -> Rows:
+    """:func:`merge` of a single row each, in plain numbers: NumPy would spend its time on calls."""
+    ai, bi, af, bf = (x[:, 0].tolist() for x in (a.ints, b.ints, a.floats, b.floats))
+    ints, floats = [x + y for x, y in zip(ai, bi, strict=True)], list(af)
+    na, nb = ai[_COUNT], bi[_COUNT]
+    share = nb / max(na + nb, 1)
+    ints[INT["first_step"]], ints[INT["last_step"]] = ai[INT["first_step"]], bi[INT["last_step"]]
+    floats[FLOAT["last"]] = bf[FLOAT["last"]]
+    for k in _MEANS:
+        floats[k] = bf[k] if na == 0 else af[k] if nb == 0 else _between(af[k], bf[k], share)
+    k, da, db = FLOAT["diff_median"], ai[INT["n_diff"]], bi[INT["n_diff"]]
+    floats[k] = bf[k] if da == 0 else af[k] if db == 0 else _between(af[k], bf[k], db / (da + db))
+    floats[FLOAT["sqdiff"]] = af[FLOAT["sqdiff"]] + bf[FLOAT["sqdiff"]]
+    k, shift = FLOAT["m2"], bf[FLOAT["mean"]] - af[FLOAT["mean"]]
+    floats[k] = bf[k] if na == 0 else af[k] if nb == 0 else af[k] + bf[k] + shift * shift * (na * share)
+    for name in ("min", "max"):
+        k = FLOAT[name]
+        better = bf[k] < af[k] if name == "min" else bf[k] > af[k]
+        take = nb > 0 and (na == 0 or better)
+        floats[k] = bf[k] if take else af[k]
+        for i in (INT[f"{name}_step"], INT[f"{name}_index"]):
+            ints[i] = bi[i] if take else ai[i]
+    return Rows(np.array(ints, np.int64)[:, None], np.array(floats)[:, None])
+
+
+_COUNT = INT["count"]
+_MEANS = tuple(FLOAT[name] for name in ("mean", "median", "mad"))
+
+
+def _between(a: float, b: float, share: float) -> float:
+    half = share * (b * 0.5 - a * 0.5)
+    return (a + half) + half
+
+
 class BlockTree:
     """Takes base blocks in order and keeps 512 to 1,023 rows: node j of level l always covers the same points."""
 
@@ -230,5 +264,5 @@ class BlockTree:
         last = Rows.empty()
         rest = [w for w in reversed(self._waiting) if len(w)]  # older points first
         for row in (*rest, *(() if partial is None else (partial,))):
-            last = merge(last, row) if len(last) else row
+            last = merge_one(last, row) if len(last) else row
         return self._rows.then(last).to_blocks(self.level)

@@ -20,13 +20,19 @@ def find_jumps(values: Floats, finite: Bools, noise: Floats, low: int, high: int
     The mean of 16 points is compared with the mean of the 16 before. The largest such difference around must exceed the
     noise and twice what was usual in the 64 points before (so a steep descent is no jump), and the level must stay.
     """
-    mean = _group_means(values, finite)
-    groups = len(mean)
+    groups = -(-len(values) // _GROUP)
     if groups < 14:  # 12 groups before a place and two after it
         return []
+    mean = _group_means(values, finite)
     pair = mean[1:] * 0.5 + mean[:-1] * 0.5
     size = np.full(groups, np.nan)
     size[2:-1] = np.abs(pair[2:] - pair[:-2])
+    unit = noise[::_GROUP]
+    clear = size > JUMP_SIGMAS * unit
+    clear[: low // _GROUP] = False
+    clear[-(-high // _GROUP) :] = False
+    if not clear.any():
+        return []
     usual = np.full(groups, np.nan)  # the largest difference 3 to 10 groups before
     top = size
     for width in (1, 2, 4):
@@ -35,10 +41,7 @@ def find_jumps(values: Floats, finite: Bools, noise: Floats, low: int, high: int
     local = np.full(groups + 4, -np.inf)
     local[2:-2] = np.where(np.isnan(size), -np.inf, size)
     highest = (size > local[:-4]) & (size > local[1:-3]) & (size >= local[3:-1]) & (size >= local[4:])
-    unit = noise[np.minimum(np.arange(groups) * _GROUP, len(values) - 1)]
-    hit = highest & (size > JUMP_RATIO * usual) & (size > JUMP_SIGMAS * unit)
-    hit[: low // _GROUP] = False
-    hit[-(-high // _GROUP) :] = False
+    hit = clear & highest & (size > JUMP_RATIO * usual)
     found = [_jump(values, finite, float(unit[j]), int(j) * _GROUP, float(size[j])) for j in np.flatnonzero(hit)]
     return [f for f in found if f is not None]
 
@@ -47,13 +50,18 @@ def _group_means(values: Floats, finite: Bools) -> Floats:
     """Means of the finite values of eight points each, summed in a fixed order; NaN with fewer than four."""
     groups = -(-len(values) // _GROUP)
     padded = np.zeros(groups * _GROUP)
-    padded[: len(values)] = np.where(finite, values, 0.0)
-    ok = np.zeros(groups * _GROUP, bool)
-    ok[: len(values)] = finite
+    every = bool(finite.all())
+    padded[: len(values)] = values if every else np.where(finite, values, 0.0)
     grid = padded.reshape(-1, _GROUP) * (1.0 / _GROUP)
     total = (
         (grid[:, 0] + grid[:, 4]) + (grid[:, 1] + grid[:, 5]) + (grid[:, 2] + grid[:, 6]) + (grid[:, 3] + grid[:, 7])
     )
+    if every:
+        rest = len(values) - (groups - 1) * _GROUP
+        total[-1] = total[-1] * (_GROUP / rest) if rest >= _GROUP // 2 else np.nan
+        return total
+    ok = np.zeros(groups * _GROUP, bool)
+    ok[: len(values)] = finite
     count = ok.reshape(-1, _GROUP).sum(axis=1)
     return np.where(count >= _GROUP // 2, total * (_GROUP / np.maximum(count, 1)), np.nan)
 

@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lossdoctor.signal.arrays import median
-from lossdoctor.signal.base_blocks import sorted_median
 from lossdoctor.signal.noise import TO_SIGMA, second_diff_noise
 from lossdoctor.signal.smoothing import rolling_median
 from lossdoctor.signal.summary import CurveSummary
@@ -210,8 +209,10 @@ def _bins(summary: CurveSummary) -> tuple[Floats, Floats, Floats, int]:
     raw = summary.raw()
     if raw is not None:
         steps, values = raw
-        finite = np.isfinite(values)
-        s, v = steps[finite].astype(np.float64), values[finite]
+        if summary.n_nonfinite:
+            finite = np.isfinite(values)
+            steps, values = steps[finite], values[finite]
+        s, v = steps.astype(np.float64), values
         width = 1
         while len(v) > MAX_BINS * width:
             width *= 2
@@ -234,13 +235,15 @@ def _bins(summary: CurveSummary) -> tuple[Floats, Floats, Floats, int]:
     width = 64 << summary.level
     while len(y) > MAX_BINS:
         even = len(y) // 2 * 2
-        x, y, spread = (a[:even].reshape(-1, 2).mean(axis=1) for a in (x, y, spread))
+        x, y, spread = ((a[:even:2] + a[1:even:2]) / 2 for a in (x, y, spread))
         width *= 2
     return x, y, spread, width
 
 
 def _row_medians(rows: Floats) -> Floats:
-    return sorted_median(np.sort(rows, axis=1), np.full(len(rows), rows.shape[1]))
+    width = rows.shape[1]
+    ordered = np.sort(rows, axis=1)
+    return np.asarray(ordered[:, (width - 1) // 2] * 0.5 + ordered[:, width // 2] * 0.5 + 0.0)
 
 
 def bin_noise(y: Floats) -> float:

@@ -51,7 +51,9 @@ def find_spikes(
         top = np.maximum(top[width:], top[:-width])
     record = shown[WINDOW:] - top[: stop - begin]  # the window ends just before the point
     flagged = np.flatnonzero(record > RECORD_SIGMAS * noise[begin:stop]) + begin
-    flagged = flagged[(flagged >= low) & (flagged > last_onset + WINDOW)]
+    flagged = flagged[flagged >= max(low, last_onset + WINDOW + 1)]
+    if len(flagged) == 0:
+        return [], last_onset
     at, score, base = _stands_out(values, finite, noise, flagged)
     found: list[Found] = []
     where = at.tolist()
@@ -94,6 +96,8 @@ def local_medians(values: Floats, finite: Bools, points: Ints) -> Floats:
 
 def nonfinite_starts(finite: Bools, low: int, high: int) -> Ints:
     """First points of non-finite stretches in [low, high)."""
+    if finite.all():
+        return np.empty(0, np.int64)
     start = ~finite
     start[1:] &= finite[:-1]
     return np.flatnonzero(start[low:high]) + low
@@ -101,5 +105,7 @@ def nonfinite_starts(finite: Bools, low: int, high: int) -> Ints:
 
 def nonfinite_found(values: Floats, finite: Bools, points: Ints) -> list[Found]:
     """What is known of the given starts of non-finite stretches."""
+    if len(points) == 0:
+        return []
     base = local_medians(values, finite, points)
     return [Found(int(p), int(p), math.inf, float(b), math.nan) for p, b in zip(points, base, strict=True)]

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lossdoctor.core.errors import UsageError
-from lossdoctor.signal.base_blocks import base_rows
+from lossdoctor.signal.base_blocks import base_rows, partial_row
 from lossdoctor.signal.blocks import BLOCK, Blocks, BlockTree, Floats, Ints, Rows
 from lossdoctor.signal.events import Event, EventDetector
 
@@ -276,9 +276,7 @@ class SummaryBuilder:
         steps, values = self._open
         if len(values) == 0:
             return None
-        padded_steps, padded = np.zeros(BLOCK, np.int64), np.full(BLOCK, np.nan)
-        padded_steps[: len(steps)], padded[: len(values)] = steps, values
-        return base_rows(padded_steps[None], padded[None], len(values), self._full, self._before)
+        return partial_row(steps, values, self._full, self._before)
 
 
 def _extreme(blocks: Blocks, name: str) -> tuple[float, int, int]:
