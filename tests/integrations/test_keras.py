@@ -158,7 +158,9 @@ def test_schedules_and_accumulated_gradients(tmp_path: Path) -> None:
     assert kinds(history) == ["finished", "restarted", "finished"]
 
 
-def test_a_diverging_run_is_told_and_stopped(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_diverging_run_is_told_and_stopped(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, judged_often: None
+) -> None:
     callback = LossDoctorCallback(run_dir=tmp_path / "run", actions=[StopTraining()])
     shown = fit(model(3.0), callback, epochs=100)
     assert len(shown.epoch) < 100

@@ -150,7 +150,9 @@ def test_accumulated_gradients_count_as_one_step(tmp_path: Path, batches: int) -
     assert callback.monitor.context.planned_steps == 16
 
 
-def test_a_diverging_run_is_told_and_stopped(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_diverging_run_is_told_and_stopped(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, judged_often: None
+) -> None:
     callback = LossDoctorCallback(run_dir=tmp_path / "run", actions=[StopTraining()])
     model = Line(3.0, logs="nothing")
     model.configure_optimizers = lambda: torch.optim.SGD(model.parameters(), lr=3.0)

@@ -79,7 +79,9 @@ def test_a_healthy_run(tmp_path: Path) -> None:
     assert not callback.monitor.should_stop
 
 
-def test_a_diverging_run_is_told_and_stopped(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_diverging_run_is_told_and_stopped(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, judged_often: None
+) -> None:
     callback = LossDoctorCallback(run_dir=tmp_path / "run", actions=[StopTraining()])
     trained = trainer(tmp_path, callback, learning_rate=3.0, max_steps=2000, max_grad_norm=0, eval_strategy="no")
     with caplog.at_level(logging.WARNING, "lossdoctor"):

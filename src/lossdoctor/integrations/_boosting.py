@@ -26,14 +26,14 @@ def _mean(value: Any) -> float:
     return float(value[0] if isinstance(value, tuple) else value)
 
 
-def history_of_results(results: Results, *, name: str = "", first: int = 0) -> TrainingHistory:
-    """A history of evaluation results, its steps the rounds from ``first`` on.
+def history_of_results(results: Results, *, name: str = "", first: int = 0, period: int = 1) -> TrainingHistory:
+    """A history of evaluation results, its steps every ``period``-th round from ``first`` on.
 
     Raises:
         UsageError: there are none.
     """
     curves = {
-        f"{d}-{m}": (np.arange(first, first + len(v)), np.array([_mean(x) for x in v]))
+        f"{d}-{m}": (first + period * np.arange(len(v)), np.array([_mean(x) for x in v]))
         for d, metrics in results.items()
         for m, v in metrics.items()
         if len(v)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
-_LEAST = np.finfo(np.float64).tiny
+_LEAST = np.finfo(np.float64).eps  # the least chance that counts, as for scikit-learn
 
 
 def classifies(model: Any) -> bool:

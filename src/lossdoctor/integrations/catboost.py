@@ -33,6 +33,7 @@ class LossDoctorCallback:
     def __init__(self, monitor: Any = None, **options: Any) -> None:
         self.link = Link("LossDoctorCallback for CatBoost", monitor, options)
         self._last = 0
+        self._counts: dict[str, int] = {}
 
     @property
     def monitor(self) -> Any:
@@ -47,8 +48,14 @@ class LossDoctorCallback:
     def _record(self, info: Any) -> None:
         if self._last == 0 or info.iteration <= self._last:
             self.link.open(self)
+            self._counts = {}
         self._last = info.iteration
-        self.link.log(info.iteration, last_values(info.metrics or {}))
+        # With metric_period, what was evaluated some iterations ago is still the last value.
+        results = info.metrics or {}
+        counts = {f"{d}-{m}": len(values) for d, metrics in results.items() for m, values in metrics.items()}
+        values = last_values(results)
+        self.link.log(info.iteration, {n: v for n, v in values.items() if counts[n] != self._counts.get(n)})
+        self._counts = counts
 
     def finish(self) -> None:
         """The training is over."""
@@ -59,11 +66,13 @@ def history_of(trained: Any, *, name: str = "") -> TrainingHistory:
     """The metrics of a finished training.
 
     Args:
-        trained: what ``get_evals_result()`` gives, or a fitted model.
+        trained: a fitted model, or what its ``get_evals_result()`` gives (which does not know ``metric_period``).
         name: a name of the run.
 
     >>> history_of({"learn": {"RMSE": [3.0, 2.0]}, "validation": {"RMSE": [3.5, 3.0]}}).roles.names
     {'train_loss': ('learn-RMSE',), 'val_loss': ('validation-RMSE',)}
     """
-    results = trained if isinstance(trained, Mapping) else trained.get_evals_result()
-    return history_of_results(results, name=name, first=1)
+    if isinstance(trained, Mapping):
+        return history_of_results(trained, name=name, first=1)
+    period = trained.get_param("metric_period") or 1
+    return history_of_results(trained.get_evals_result(), name=name, first=1, period=period)

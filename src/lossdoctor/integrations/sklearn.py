@@ -165,7 +165,7 @@ def partial_fit(
         estimator.partial_fit(x, **options)
     else:
         estimator.partial_fit(x, y, **options)
-    at = step if step is not None else _next_step(monitor)
+    at = step if step is not None else _GUARD.run("step", "counting steps", _next_step, monitor, default=0)
     if validation is not None and at % max(every, 1) == 0:
         values |= _measured(estimator, *validation, "val_loss")
     if values:
