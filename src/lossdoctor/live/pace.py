@@ -4,6 +4,7 @@ from __future__ import annotations
 
 LEAST_ROWS = 8  # new rows that are worth another look
 GROWTH = 1 / 32  # looks lie so far apart, as a share of the rows: a run of a million rows is looked at some 350 times
+FIRST = 0.005  # seconds that the first verdict is expected to cost
 LONGEST = 30.0  # seconds after which a run is looked at again however few rows came
 
 
@@ -33,7 +34,7 @@ class Pace:
         self._now = 0.0
         self._last_rows = 0
         self._last_time = 0.0
-        self._cost = 0.0  # what a verdict is expected to cost
+        self._cost = FIRST  # what a verdict is expected to cost
         self._hurry = False
 
     def hurry(self) -> None:
@@ -56,7 +57,6 @@ class Pace:
         """A verdict was given on so many rows; it took so long."""
         self.looks += 1
         self.spent += seconds
-        # The first verdict imports the rules, and one after a restart reads all rows: both say little of the next.
-        self._cost = seconds if self._cost == 0.0 else min(seconds, 2.0 * self._cost)
+        self._cost = min(seconds, 2.0 * self._cost)  # one after a restart reads all rows: it says little of the next
         self._last_rows, self._last_time = rows, self._now
         self._hurry = False
