@@ -24,7 +24,14 @@ def _one_term_of_five() -> TrainingHistory:
     return TrainingHistory({"total_loss": (steps, np.array(_healthy())), **curves, "loss_mask": (steps, bad)})
 
 
+def _adversaries(**curves: list[float]) -> TrainingHistory:
+    return TrainingHistory({name: (np.arange(1, len(v) + 1), np.array(v)) for name, v in curves.items()})
+
+
 SICK = {
+    "both players of a GAN": lambda: _adversaries(
+        d_loss=[*_healthy()[:12], *[NAN] * 12], g_loss=[*_healthy()[12:24], *[NAN] * 12]
+    ),
     "gradual": seeded(shapes.exploding_nan, 1),
     "sudden": lambda: losses(*_healthy(), NAN, NAN, NAN, NAN),
     "infinite": lambda: losses(*_healthy(), INF),
@@ -37,5 +44,6 @@ HEALTHY = {
     "pretraining": seeded(shapes.pretraining, 1),
     "hole before the first value": lambda: losses(NAN, *_healthy()),
     "holes all along": lambda: losses(*[v if i % 2 else NAN for i, v in enumerate(_healthy())]),
+    "a GAN": lambda: _adversaries(d_loss=_healthy(), g_loss=_healthy()[::-1]),
     "diverging but finite": seeded(shapes.diverging, 3),
 }

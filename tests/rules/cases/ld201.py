@@ -39,5 +39,9 @@ HEALTHY = {
     "noise swamps the trend": seeded(shapes.noisy, 3),
     "fine-tuning": seeded(shapes.fine_tuning, 16),
     "done early": seeded(shapes.level_tail, 1),
+    "six points, each below the one before": lambda: losses(0.6908, 0.6874, 0.6849, 0.6823, 0.6801, 0.6776),
+    "sums of varied size that begin with a zero": lambda: losses(
+        0.0, *np.random.default_rng(3).uniform(8000.0, 15000.0, 30)
+    ),
     "negative log-density": seeded(shapes.log_density, 2),
 }

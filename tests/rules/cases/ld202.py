@@ -27,11 +27,17 @@ def _learned() -> TrainingHistory:
 
 
 SICK = {
+    "both losses at ln 2 all along": lambda: losses(
+        *[0.6985 - 0.0006 * i for i in range(18)], val_loss=[0.6964 - 0.0003 * i for i in range(18)]
+    ),
     "ten classes, given": _given,
     "ten classes by the constant digits": lambda: losses(6.6433, 6.4086, 4.5437, *[2.3026] * 7),
     "two classes by accuracy": lambda: losses(*_AT_LN2, val_accuracy=[0.5 + 0.01 * (i % 2) for i in range(60)]),
 }
 HEALTHY = {
+    "training at ln 2, validation below it": lambda: losses(
+        *_AT_LN2, val_loss=[float(v) for v in 0.69 - 0.001 * np.arange(60)]
+    ),
     "learned": _learned,
     "classes unknown": lambda: losses(*_AT_LN10),
     "epochs": seeded(shapes.epochs, 2),

@@ -87,7 +87,8 @@ class FlatLine(Rule):
         least, start = case.option(self, "least_fall"), reading.start.value
         gained = start - reading.best.value
         steady = -4.0 if len(reading) >= 20 else -2.5  # fewer points cannot show a trend more clearly
-        learning = whole.z > 3 and whole.trend_z < steady and len(reading) >= 8 and whole.relative > 0.005
+        many = len(reading) >= 8 or bool((np.diff(reading.y) < 0).all())  # a few points all falling are no chance
+        learning = whole.z > 3 and whole.trend_z < steady and many and whole.relative > 0.005
         return -0.05 < whole.relative < least and gained < 3 * least * start and not learning
 
     def _within_noise(self, case: Case, reading: Reading, whole: Fall) -> bool:
@@ -103,7 +104,8 @@ class FlatLine(Rule):
         hidden = whole.drop + 2 * _error_of(whole, reading)
         gained = reading.start.value - reading.best.value
         most = case.option(self, "hidden") * min(1.0, len(reading) / 24) * abs(reading.start.value)
-        return not reading.positive or max(hidden, gained / 2) < most
+        signed = bool(reading.y.min() < 0)  # then a share of the start says nothing; a zero in it does not matter
+        return signed or max(hidden, gained / 2) < most
 
     def _after_a_small_fall(self, case: Case, metric: str, reading: Reading) -> str:
         """How a loss is flat that fell once, by little, in its first steps; empty when it is not."""

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lossdoctor.core.finding import Abstention, Action, Cause, Finding
 from lossdoctor.core.numbers import percent, short
@@ -13,6 +14,8 @@ from lossdoctor.core.options import Option
 from lossdoctor.rules.base import Case, Rule
 from lossdoctor.signal.arrays import median
 from lossdoctor.signal.reading import Reading
+
+Floats = NDArray[np.float64]
 
 
 class StuckAtChance(Rule):
@@ -22,7 +25,7 @@ class StuckAtChance(Rule):
     The cross-entropy stays within two percent of ln K for at least half of the run and to its end. The number of
     classes K is given (``--context classes=10``) or seen in the log's configuration. Without it, an accuracy that
     stays at 1/K while the loss stays at ln K says the same, and so does a loss that is constant to a few parts in a
-    thousand at ln K of a usual K.
+    thousand at ln K of a usual K, or training and validation losses that both lie at ln 2 from start to end.
 
     ## Why it matters
     A loss of ln K means that the prediction does not depend on the input: 0.693 for two classes, 2.303 for ten.
@@ -53,7 +56,9 @@ class StuckAtChance(Rule):
             yield self.abstain("a loss with at least 6 points")
             return
         metric, reading = primary
-        classes = case.context.classes or _classes_by_digits(reading) or _classes_by_accuracy(case)
+        classes = (
+            case.context.classes or _classes_by_digits(reading) or _classes_by_accuracy(case) or _two_by_both(case)
+        )
         if classes is None or classes < 2:
             yield self.abstain()
             return
@@ -122,3 +127,17 @@ def _classes_by_digits(reading: Reading) -> int | None:
         return None
     usual = (*range(2, 11), 20, 100, 1000)
     return next((k for k in usual if abs(level - math.log(k)) < 1e-3 * math.log(k)), None)
+
+
+def _two_by_both(case: Case) -> int | None:
+    """2, when training and validation loss lie at ln 2 from start to end; None otherwise.
+
+    One loss may pass by ln 2; both within a few parts in a hundred of it all along are guesses between two classes.
+    """
+    both = [case.reading(role) for role in ("train_loss", "val_loss")]
+    at_chance = [r is not None and len(r) >= 6 and _all_near(r.y[len(r) // 10 :], math.log(2)) for r in both]
+    return 2 if all(at_chance) else None
+
+
+def _all_near(values: Floats, level: float) -> bool:
+    return bool((np.abs(values - level) < 0.015 * level).all())

@@ -56,11 +56,10 @@ class LossNonfinite(Rule):
     )
 
     def judge(self, case: Case) -> Iterable[Finding | Abstention]:
-        losses = case.losses()
-        if not losses:
+        every = [*case.losses(), *_adversarial(case)]
+        if not every:
             yield self.abstain()
             return
-        every = [*losses, *_adversarial(case)]
         found = [f for metric, reading in every if (f := self._judge_one(case, metric, reading)) is not None]
         if found:
             yield _first_of(found)
