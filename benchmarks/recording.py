@@ -222,7 +222,7 @@ def main() -> int:
             continue
         try:
             found = measured(writer, max(100, options.rows // writer.slower), options.repeat)
-            acknowledged, held = killed(writer, 1.0)
+            acknowledged, held = killed(writer, 2.0)
         except (RuntimeError, subprocess.TimeoutExpired) as error:
             print(f"{name:<26} failed: {error}")
             lost[name] = -1

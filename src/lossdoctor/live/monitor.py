@@ -21,7 +21,7 @@ from lossdoctor.live.plain import plain
 from lossdoctor.live.ranks import this_rank
 from lossdoctor.live.rows import KINDS, MOST_EVENTS, LiveEvent, Row, Verdict, bounded
 from lossdoctor.live.storage import Storage
-from lossdoctor.live.telling import tell
+from lossdoctor.live.telling import log, tell
 from lossdoctor.live.values import numbers
 from lossdoctor.live.verdicts import Verdicts, told
 from lossdoctor.wire.encode import EVENT_TAG
@@ -108,6 +108,7 @@ class Monitor:
         self._off = self.rank > 0 and not every_rank
         if self._off:
             self.run_dir = None
+            log.info("rank %d records nothing: rank 0 does", self.rank)
             return
         self._verdicts = Verdicts(self.config, self.metrics, self.context, self.name, self._guard)
         if every_rank and self.rank and self.run_dir is not None:
@@ -269,6 +270,10 @@ class Monitor:
             self._leave_to_parent()
             lifetime.end(self)
             return
+        if self._storage.shared:
+            self._warn(
+                "shared", f"another process writes to {self.run_dir} too: these rows are a run of their own"
+            )
         earlier = self._storage.earlier
         self._storage.earlier = None
         if earlier is None or not len(earlier):

@@ -42,7 +42,7 @@ class Storage:
         tell: Tell,
     ) -> None:
         self._about = (name, config, metrics, context)
-        self._described = False
+        self._said: dict[str, Any] | None = None
         self._diagnosis_at = 0.0
         self._made = run_dir is None
         try:
@@ -77,7 +77,7 @@ class Storage:
         if not at_once and now < self._diagnosis_at:
             return
         self._diagnosis_at = now + _DIAGNOSIS_EVERY
-        if not self._described:
+        if not (self.folder / run_folder.RUN_FILE).exists():  # the folder is new, or was gone for a while
             self._describe()
         report = {"lossdoctor": "diagnosis", "schema_version": 1, "skipped": 0, "runs": [found.as_dict()], "errors": []}
         with suppress(OSError):  # of a disk in trouble the recorder tells
@@ -85,9 +85,10 @@ class Storage:
 
     def _describe(self) -> None:
         path = self.folder / run_folder.RUN_FILE
+        if self._said is None:
+            self._said = run_folder.describe(path, *self._about)
         with suppress(OSError):
-            run_folder.write_json(path, run_folder.describe(path, *self._about))
-            self._described = True
+            run_folder.write_json(path, self._said)
 
     def close(self) -> int:
         """End it; the number of records that could not be written."""

@@ -1,0 +1,20 @@
+"""The examples in the docstrings of the room run."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import pkgutil
+from pathlib import Path
+
+import pytest
+
+import lossdoctor.live
+
+NAMES = [m.name for m in pkgutil.iter_modules(lossdoctor.live.__path__)]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_examples(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert doctest.testmod(importlib.import_module(f"lossdoctor.live.{name}")).failed == 0
