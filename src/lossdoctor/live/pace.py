@@ -57,6 +57,7 @@ class Pace:
         """A verdict was given on so many rows; it took so long."""
         self.looks += 1
         self.spent += seconds
-        self._cost = min(seconds, 2.0 * self._cost)  # one after a restart reads all rows: it says little of the next
+        # One after a restart reads all rows, and one beside busy neighbours waits: both say little of the next.
+        self._cost = max(min(seconds, 2.0 * self._cost), 0.8 * self._cost)
         self._last_rows, self._last_time = rows, self._now
         self._hurry = False
