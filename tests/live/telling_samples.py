@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
+from typing import Any, cast
 
 from lossdoctor.core.diagnosis import Diagnosis
 from lossdoctor.core.finding import Action, Cause, Finding
 from lossdoctor.core.history import TrainingHistory
+from lossdoctor.live.monitor import Monitor
 from lossdoctor.live.rows import LiveEvent, Verdict
 
 OVERFITTING = Finding(
@@ -34,3 +37,21 @@ def verdict(
 
 def event(kind: str = "stalled", message: str = "no row for 9 min", step: int = 40) -> LiveEvent:
     return LiveEvent(kind, step, message, 1_700_000_000.0, {"seconds": 540.0})
+
+
+class Standing:
+    """As much of a monitor as those who tell use; it records nothing and judges nothing."""
+
+    def __init__(self, name: str, run_dir: str | None) -> None:
+        self.name = name
+        self.run_dir = None if run_dir is None else Path(run_dir)
+        self.step: int | None = None
+        self.diagnosis: Diagnosis | None = None
+        self.events: list[LiveEvent] = []
+
+    def event(self, kind: str, message: str, **details: Any) -> None:
+        self.events.append(LiveEvent(kind, self.step or 0, message, 0.0, details))
+
+
+def standing(name: str = "", run_dir: str | None = None) -> Monitor:
+    return cast("Monitor", Standing(name, run_dir))

@@ -11,7 +11,7 @@ import pytest
 from lossdoctor.live.monitor import Monitor
 from lossdoctor.live.rows import LiveEvent, Row
 from lossdoctor.live.stall import Rhythm, StallWatch, duration, where_is
-from tests.live.telling_samples import verdict
+from tests.live.telling_samples import standing, verdict
 
 
 class Clock:
@@ -29,7 +29,7 @@ class Run:
 
     def __init__(self, **options: float) -> None:
         self.clock = Clock()
-        self.monitor = Monitor()
+        self.monitor = standing()
         self.watch = StallWatch(clock=self.clock, **options)
         self.watch._last = self.clock.now
         self.step = 0
@@ -147,7 +147,7 @@ def test_a_time_must_be_above_zero(options: dict[str, float]) -> None:
 
 
 def test_the_thread_sees_a_real_stall_and_where_it_hangs() -> None:
-    monitor = Monitor()
+    monitor = standing()
     watch = StallWatch(at_least=1.0, at_first=1.0)
     watch.start(monitor)
     told = threading.Event()
@@ -156,7 +156,7 @@ def test_the_thread_sees_a_real_stall_and_where_it_hangs() -> None:
         monitor.events.append(LiveEvent(kind, 0, message, 0.0, details))
         told.set()
 
-    monitor.event = told_by_monitor  # type: ignore[assignment]
+    monitor.event = told_by_monitor  # type: ignore[method-assign]
     assert _hang_in_data_loader(told)
     watch.on_row(monitor, Row(1, {}, 0.0))
     watch.on_verdict(monitor, verdict())
@@ -179,7 +179,7 @@ def test_where_a_dead_thread_is() -> None:
 
 
 def test_a_monitor_that_raises_ends_only_the_watch(caplog: pytest.LogCaptureFixture) -> None:
-    monitor = Monitor()
+    monitor = standing()
 
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("no")
@@ -194,7 +194,7 @@ def test_a_monitor_that_raises_ends_only_the_watch(caplog: pytest.LogCaptureFixt
 
 
 def test_a_row_costs_microseconds() -> None:
-    monitor, watch = Monitor(), StallWatch()
+    monitor, watch = standing(), StallWatch()
     row = Row(1, {"loss": 1.0}, 0.0)
     best = min(_time_of_rows(watch, monitor, row) for _ in range(5))
     assert best < 10e-6  # measured: below 1 µs; the bound leaves room for a busy machine

@@ -8,10 +8,9 @@ import sys
 
 import pytest
 
-from lossdoctor.live.monitor import Monitor
 from lossdoctor.live.rows import KINDS
 from lossdoctor.live.telling import Announcer, line_of, lines_of, one_line, tell
-from tests.live.telling_samples import EXPLOSION, OVERFITTING, REMARK, event, verdict
+from tests.live.telling_samples import EXPLOSION, OVERFITTING, REMARK, event, standing, verdict
 
 
 @pytest.fixture
@@ -50,7 +49,7 @@ def test_a_line_is_one_line_whatever_a_metric_is_called() -> None:
 
 
 def test_the_announcer_logs_at_the_severity(caplog: pytest.LogCaptureFixture) -> None:
-    announcer, monitor = Announcer(), Monitor(name="gpt")
+    announcer, monitor = Announcer(), standing("gpt")
     with caplog.at_level(logging.INFO, "lossdoctor"):
         announcer.on_verdict(monitor, verdict((EXPLOSION,)))
         announcer.on_verdict(monitor, verdict())
@@ -72,7 +71,7 @@ def test_a_percent_sign_is_no_format(caplog: pytest.LogCaptureFixture) -> None:
 @pytest.mark.usefixtures("_unconfigured")
 def test_without_any_logging_lines_go_to_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
     announcer = Announcer("")
-    announcer.on_verdict(Monitor(), verdict((OVERFITTING,), withdrawn=(EXPLOSION,)))
+    announcer.on_verdict(standing(), verdict((OVERFITTING,), withdrawn=(EXPLOSION,)))
     told = capsys.readouterr()
     assert told.out == ""
     assert told.err.splitlines()[1] == "lossdoctor: LD101 loss-nonfinite (loss) is gone at step 950"

@@ -18,7 +18,7 @@ from lossdoctor.live.monitor import Monitor
 from lossdoctor.live.payloads import encode, event_payload, slack, verdict_payload
 from lossdoctor.live.rows import KINDS
 from lossdoctor.live.webhooks import Webhook
-from tests.live.telling_samples import EXPLOSION, OVERFITTING, REMARK, event, verdict
+from tests.live.telling_samples import EXPLOSION, OVERFITTING, REMARK, event, standing, verdict
 
 GOLDEN = Path(__file__).parent / "golden"
 Answer = Callable[[BaseHTTPRequestHandler], None]
@@ -86,7 +86,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def monitor() -> Monitor:
-    return Monitor("runs/gpt", name="gpt")
+    return standing("gpt", "runs/gpt")
 
 
 def until(true: Callable[[], bool], seconds: float = 5.0) -> bool:
@@ -136,7 +136,7 @@ def test_slack_stays_within_its_limits() -> None:
 
 def test_slack_takes_text_as_text(server: Server) -> None:
     hook = Webhook(server.url, style="slack")
-    hook.on_event(Monitor(name="<!channel> & co"), event(message="a <b> & c"))
+    hook.on_event(standing("<!channel> & co"), event(message="a <b> & c"))
     hook.finish(monitor())
     body = server.got[0][3]
     assert body["text"] == "&lt;!channel&gt; &amp; co: stalled at step 40: a &lt;b&gt; &amp; c"
@@ -244,6 +244,19 @@ def test_redirects_in_a_circle_end(server: Server) -> None:
     hook.on_event(monitor(), event())
     assert until(lambda: hook.lost == 1)
     assert len(server.got) < 20
+
+
+# in a run
+
+
+def test_a_monitored_run_tells_what_happens(server: Server, tmp_path: Path) -> None:
+    with Monitor(tmp_path / "gpt", name="gpt", actions=[Webhook(server.url)]) as monitored:
+        for step in range(200):
+            monitored.log(step, loss=1.0 if step < 100 else float("nan"))
+    kinds = [b["event"]["kind"] if b["kind"] == "event" else b["kind"] for _, _, _, b in server.got]
+    assert kinds == ["verdict", "finished"]
+    assert [f["code"] for f in server.got[0][3]["announced"]] == ["LD101"]
+    assert server.got[0][3]["folder"] == str(tmp_path / "gpt")
 
 
 # nobody waits

@@ -39,7 +39,7 @@ def event_payload(event: LiveEvent, run: str = "", folder: str = "", *, unit: st
     told = line_of(event, unit)
     return {
         **_head("event", run, folder, event.step, unit, event.wall_time),
-        "severity": _severity(told.level),
+        "severity": severity_of(told.level),
         "lines": [_as_line(told)],
         "event": event.as_dict(),
     }
@@ -59,10 +59,11 @@ def _head(kind: str, run: str, folder: str, step: int, unit: str, now: float) ->
 
 
 def _as_line(told: Told) -> dict[str, str]:
-    return {"severity": _severity(told.level), "text": told.text}
+    return {"severity": severity_of(told.level), "text": told.text}
 
 
-def _severity(level: int) -> str:
+def severity_of(level: int) -> str:
+    """The severity that a level of :mod:`logging` stands for."""
     return SEVERITIES[0 if level < logging.WARNING else 1 if level < logging.ERROR else 2]
 
 

@@ -129,6 +129,10 @@ class Webhook(LiveAction):
             self._wake.notify_all()
 
     def finish(self, monitor: Monitor) -> None:  # noqa: ARG002
+        """The run ends: see :meth:`drain`."""
+        self.drain()
+
+    def drain(self) -> None:
         """Wait until everything is sent, at most ``flush`` seconds; waits between tries are cut short."""
         with self._wake:
             self._until = end = time.monotonic() + self.flush
