@@ -111,6 +111,18 @@ def test_what_is_no_number_is_left_out_and_told_once(tmp_path: Path, caplog: pyt
     assert "shape (3,)" in told[1]
 
 
+def test_rows_in_the_forms_that_other_loggers_have(tmp_path: Path) -> None:
+    with Monitor(tmp_path / "run") as monitor:
+        monitor.log(1, loss=1.0)
+        monitor.log(2, {"loss": 2.0, "val/loss": 0.2})
+        monitor.log({"loss": 3.0}, step=3)
+        monitor.log(step=4, loss=4.0)
+        monitor.log({"loss": 5.0}, values=0.5)
+    history = read(tmp_path / "run")
+    assert history["loss"].values.tolist() == history["loss"].steps.tolist() == [1, 2, 3, 4, 5]
+    assert (history["val/loss"].steps.tolist(), history["values"].steps.tolist()) == ([2], [5])
+
+
 def test_steps_count_on_and_bad_ones_do_not_stop_anything(tmp_path: Path) -> None:
     with Monitor(tmp_path / "run") as monitor:
         monitor.log(loss=1.0)
@@ -130,7 +142,7 @@ def test_any_names_may_be_logged(tmp_path_factory: pytest.TempPathFactory, row: 
     folder = tmp_path_factory.mktemp("names") / "run"
     with Monitor(folder, actions=Silent()) as monitor:
         monitor.log(1, **{**row, "self": 2.0, "lossdoctor/event": 1.0})
-    stored = {n.encode("utf-8", "replace").decode() for n in row if n != "step"} | {"self"}
+    stored = {n.encode("utf-8", "replace").decode() for n in row} | {"self"}
     assert set(read(folder).curves) >= stored - {"lossdoctor/event"}
     assert "lossdoctor/event" not in read(folder)
 
@@ -273,6 +285,19 @@ def test_the_verdict_is_that_of_the_command_line(tmp_path: Path) -> None:
     assert written == {"lossdoctor": "diagnosis", **report}
     announced = [e for e in read(tmp_path / "run").events if e["kind"] == "announced"]
     assert "LD301" in [e["code"] for e in announced]
+
+
+def test_roles_that_the_script_gives_are_those_of_the_log(tmp_path: Path) -> None:
+    roles = {"train_loss": "objective", "val_loss": "quality"}
+    for steps in (range(300), range(300, 600)):
+        with Monitor(tmp_path / "run", metrics=roles, context={"direction:accuracy": "min"}) as monitor:
+            for step in steps:
+                monitor.log(step, objective=2.0 * 0.99**step + 0.1, quality=1.0 + max(0, step - 200) * 0.01, loss=1.0)
+    history = read(tmp_path / "run")
+    assert {role: history.roles.primary(role) for role in roles} == roles
+    assert history.context.directions == {"accuracy": "min"}
+    assert monitor.diagnosis is not None
+    assert report_of(tmp_path / "run")["runs"] == [entry(strict(monitor.diagnosis.as_dict()))]
 
 
 def test_a_resumed_run_is_judged_with_what_went_before(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from lossdoctor.core.errors import UsageError
 
 _INTEGERS = ("classes", "planned_steps", "steps_per_epoch", "batch_size", "warmup_steps")
+_MAPPINGS = ("directions", "metrics", "extra")
 _NUMBERS = ("learning_rate", "weight_decay", "clip_norm")
 
 
@@ -27,6 +28,7 @@ class RunContext:
         clip_norm: the limit of gradient clipping.
         optimizer: its name.
         directions: metric name -> "min" or "max", where the user says so.
+        metrics: role -> metric name, where what wrote the log says so; obeyed where the log has that metric.
         extra: anything else the log's own configuration holds (scalars only).
     """
 
@@ -40,6 +42,7 @@ class RunContext:
     clip_norm: float | None = None
     optimizer: str | None = None
     directions: Mapping[str, str] = field(default_factory=dict)
+    metrics: Mapping[str, str] = field(default_factory=dict)
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -74,7 +77,7 @@ class RunContext:
         changes: dict[str, Any] = {}
         for f in fields(self):
             value = getattr(given, f.name)
-            if f.name in ("directions", "extra"):
+            if f.name in _MAPPINGS:
                 changes[f.name] = {**getattr(self, f.name), **value}
             elif value is not None:
                 changes[f.name] = value
@@ -82,7 +85,7 @@ class RunContext:
 
     def known(self) -> dict[str, Any]:
         """Only what is known, for display and JSON."""
-        out = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("directions", "extra")}
+        out = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _MAPPINGS}
         return {k: v for k, v in out.items() if v is not None}
 
 

@@ -132,6 +132,7 @@ class TrainingHistory:
         self._curves: dict[str, Curve | Held] = {}
         self._frozen: dict[str, Curve] = {}
         self._roles: RoleMap | None = None
+        self._roles_for = self.context
         for key, curve in (curves or {}).items():
             self._curves[key] = curve if isinstance(curve, Curve) else Curve.make(*curve)
         for key, values in (("loss", loss), ("val_loss", val_loss), ("grad_norm", grad_norm)):
@@ -226,14 +227,21 @@ class TrainingHistory:
     @property
     def roles(self) -> RoleMap:
         """Which curves play which role. Kept until a new metric appears."""
-        if self._roles is None or any(isinstance(c, _Growing) for c in self._curves.values()):
-            self._roles = map_roles(self.curves, self._overrides)
+        stale = self._roles_for is not self.context or any(isinstance(c, _Growing) for c in self._curves.values())
+        if self._roles is None or stale:
+            self._roles = self._mapped(self._overrides)
         return self._roles
+
+    def _mapped(self, overrides: Mapping[str, str]) -> RoleMap:
+        """The mapping under what the caller says, and under what the log says where that is not about the same."""
+        self._roles_for = self.context
+        said = {r: n for r, n in self.context.metrics.items() if n in self._curves and n not in overrides.values()}
+        return map_roles(self.curves, {**said, **overrides})
 
     def set_roles(self, metrics: Mapping[str, str]) -> None:
         """Override the mapping: role -> metric name. Raises UsageError on an unknown role or metric."""
         overrides = {**self._overrides, **metrics}
-        self._roles = map_roles(self.curves, overrides)
+        self._roles = self._mapped(overrides)
         self._overrides = overrides
 
     def role_name(self, role: str) -> str:

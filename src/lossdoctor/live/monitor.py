@@ -124,13 +124,16 @@ class Monitor:
 
     # what a training calls
 
-    def log(self, /, step: int | None = None, **metrics: Any) -> None:
-        """Record one row.
+    def log(
+        self, step: int | Mapping[str, Any] | None = None, values: Mapping[str, Any] | None = None, /, **metrics: Any
+    ) -> None:
+        """Record one row: ``log(step, loss=…)``, ``log(step, {"val/loss": …})``, ``log(loss=…, step=…)``.
 
         Args:
             step: any integer; one more than the last one by default, 0 at first.
-            metrics: anything that ``float()`` takes, tensors of one element too; None is not logged. A value on a GPU
-                is copied without waiting; its row is kept when it has arrived, before all later ones.
+            values: metrics by any name.
+            metrics: metrics. All are anything that ``float()`` takes, tensors of one element too; None is not logged.
+                A value on a GPU is copied without waiting; its row is kept when it has arrived, before all later ones.
         """
         if self._off:
             if self._ended:
@@ -138,7 +141,11 @@ class Monitor:
             return
         try:
             with self._lock:
-                self._log(step, metrics)
+                if values is not None:
+                    metrics = {**values, **metrics}
+                if isinstance(step, Mapping):  # log({"loss": …}, step=…), as other loggers have it
+                    metrics, step = {**step, **metrics}, None
+                self._log(metrics.pop("step", None) if step is None else step, metrics)
         except Exception as error:
             self._guard.failed("log", "recording", error)
 
@@ -271,9 +278,7 @@ class Monitor:
             lifetime.end(self)
             return
         if self._storage.shared:
-            self._warn(
-                "shared", f"another process writes to {self.run_dir} too: these rows are a run of their own"
-            )
+            self._warn("shared", f"another process writes to {self.run_dir} too: these rows are a run of their own")
         earlier = self._storage.earlier
         self._storage.earlier = None
         if earlier is None or not len(earlier):

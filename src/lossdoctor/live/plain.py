@@ -37,7 +37,7 @@ def plain(value: Any, depth: int = 0) -> Any:
         elif not isinstance(value, Mapping) and type(value).__name__ == "Namespace":
             value = vars(value)
         if isinstance(value, Mapping):
-            return {str(k)[:_LONGEST]: plain(v, depth + 1) for k, v in list(value.items())[:_MOST]}
+            return {_text(k): plain(v, depth + 1) for k, v in list(value.items())[:_MOST]}
         if isinstance(value, (list, tuple, set, frozenset)):
             return [plain(v, depth + 1) for v in list(value)[:_MOST]]
         if getattr(value, "shape", None) == () and hasattr(value, "item"):  # a number of NumPy or torch

@@ -12,6 +12,7 @@ from lossdoctor.core.context import RunContext
 from lossdoctor.core.curve import Curve
 from lossdoctor.core.errors import BrokenFileError, NotRecognizedError, UsageError
 from lossdoctor.core.history import TrainingHistory
+from lossdoctor.core.roles import ROLES
 from lossdoctor.readers._chunks import chunks
 from lossdoctor.readers._context import context_from
 from lossdoctor.readers._json_text import parse_json
@@ -125,6 +126,10 @@ def _companion(source: Source, is_run: bool) -> TrainingHistory:
                 context = context.merged(RunContext.from_pairs(given if isinstance(given, dict) else {}))
             except UsageError as error:
                 notes.append(f"the context in it is left out: {error}")
+            roles = said.get("metrics")
+            if isinstance(roles, dict):
+                known = {r: n for r, n in roles.items() if r in ROLES and isinstance(n, str)}
+                context = replace(context, metrics=known)
         else:
             notes.append("it is damaged or cut off, and left out")
     return TrainingHistory(path=source.path, format=TensorBoardReader.name, context=context, notes=notes)
