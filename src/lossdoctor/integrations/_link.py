@@ -112,7 +112,7 @@ class Link:
     def log(self, step: int, values: Mapping[str, Any]) -> None:
         """One row, if a training is under way and there is anything to log."""
         if self.running and values:
-            self.monitor.log(step, **{str(n): v for n, v in values.items() if n != "step"})
+            self.monitor.log(step, **{str(n): v for n, v in values.items() if n != "step" and v is not None})
 
     def watch(self, model: Any, optimizer: Any, **more: Any) -> None:
         """Watch a torch model, with its optimizer where that is one of torch."""
