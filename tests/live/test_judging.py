@@ -204,7 +204,7 @@ def test_a_chosen_metric_may_come_late() -> None:
 
 
 def test_what_cannot_be_chosen() -> None:
-    with pytest.raises(UsageError, match="unknown role 'trainloss'.*did you mean 'train_loss'"):
+    with pytest.raises(UsageError, match=r"unknown role 'trainloss'.*did you mean 'train_loss'"):
         LiveJudge({"trainloss": "a"})
     with pytest.raises(UsageError, match="two roles on 'a'"):
         LiveJudge({"train_loss": "a", "val_loss": "a"})

@@ -12,14 +12,17 @@ COPIES = 8  # most writers of one log whose rows are taken for copies
 
 
 def surviving(curve: Curve) -> Curve:
-    """The curve in the order of its steps, without points that a later segment logged again or that repeat."""
-    pieces = curve_pieces(curve)
-    if len(pieces) == 1 and pieces[0][1] == 0:
-        return in_order(curve)
-    out = in_order(pieces[0][0])
-    for piece, _ in pieces[1:]:
-        out = out.joined(in_order(piece))
-    return out
+    """The curve in the order of its steps, without points that a later segment logged again or that repeat.
+
+    >>> surviving(Curve.make([1, 2, 3, 2, 3, 4], [9.0, 8.0, 7.0, 5.0, 4.0, 3.0])).values.tolist()
+    [9.0, 5.0, 4.0, 3.0]
+    """
+    pieces = [in_order(piece) for piece, _ in curve_pieces(curve)]
+    if len(pieces) == 1:
+        return pieces[0]
+    if not pieces:
+        return curve
+    return Curve(np.concatenate([p.steps for p in pieces]), np.concatenate([p.values for p in pieces]))
 
 
 def in_order(curve: Curve) -> Curve:
@@ -36,6 +39,7 @@ def in_order(curve: Curve) -> Curve:
 
 
 def equal(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Where both are the same; NaN is the same as NaN."""
     return np.asarray((a == b) | (np.isnan(a) & np.isnan(b)))
 
 
