@@ -66,6 +66,19 @@ def parts(models: Models) -> list[tuple[str, nn.Module]]:
     return [(f"{name}.", module) for name, module in named]
 
 
+def parameter_names(models: Models) -> dict[str, nn.Parameter]:
+    """All parameters by their plain names, without what wrappers put into them."""
+    return {
+        prefix + _plain(name): parameter
+        for prefix, module in parts(models)
+        for name, parameter in unwrapped(module).named_parameters()
+    }
+
+
+def _plain(name: str) -> str:
+    return _WRAPPERS.sub("", name).lstrip(".")
+
+
 def parameters_of(optimizer: Any) -> list[Tensor]:
     """All parameters of an optimizer, in the order of its groups."""
     return [p for group in optimizer.param_groups for p in group["params"]]
@@ -78,8 +91,8 @@ def plan_of(parameters: Sequence[Tensor], modules: Iterable[tuple[str, nn.Module
     for prefix, module in modules:
         inner = unwrapped(module)
         for name, parameter in inner.named_parameters():
-            names.setdefault(id(parameter), prefix + _WRAPPERS.sub("", name).lstrip("."))
-        rows += [(prefix + _WRAPPERS.sub("", n).lstrip("."), m) for n, m in inner.named_modules() if type(m) in _UNITS]
+            names.setdefault(id(parameter), prefix + _plain(name))
+        rows += [(prefix + _plain(n), m) for n, m in inner.named_modules() if type(m) in _UNITS]
     found = [names.get(id(p), f"parameter{i}") for i, p in enumerate(parameters)]
     places = {id(p): i for i, p in enumerate(parameters)}
     units = []

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from statistics import median
+from statistics import fmean, median
 from time import perf_counter
 
-SHARE = 0.006  # of the training time; what is left of 1 % is for recording and judging
+SHARE = 0.004  # of the training time; the rest of 1 % is for every step's row, which is recorded and judged
 LEAST_OFTEN = 50  # steps, however dear a measurement is
 _FIRST = 5  # steps apart until the durations of a few are known
 _KNOWN = 3
+_OFTEN = 5  # steps between measurements that are all thorough
 _RAREST = 20  # of the measurements, one takes what is dear
 
 
@@ -66,12 +67,19 @@ class Pace:
         if len(self._steps) < _KNOWN:
             self.interval = _FIRST
             return
-        allowed = self._share * median(self._steps)
-        full = median(self._thorough)
-        if full <= LEAST_OFTEN * allowed:
-            self.interval, self.rare = max(1, math.ceil(full / allowed)) if allowed else 1, 1
+        self._choose(self._share * median(self._steps), fmean(self._thorough))
+
+    def _choose(self, allowed: float, full: float) -> None:
+        """Distances within ``allowed`` seconds per step: thorough ones are rarer than the others when they are dear."""
+        if full <= _OFTEN * allowed:
+            self.interval, self.rare = max(1, math.ceil(full / allowed)), 1
             return
-        light = median(self._light) if self._light else full / 2
+        light = min(fmean(self._light) if self._light else full / 2, full)
+        left = allowed - (full - light) / LEAST_OFTEN
+        if left > 0 and light <= LEAST_OFTEN * left:
+            self.interval = max(1, math.ceil(light / left))
+            self.rare = max(1, LEAST_OFTEN // self.interval)
+            return
         left = LEAST_OFTEN * allowed - light
         self.interval = LEAST_OFTEN
-        self.rare = min(_RAREST, math.ceil((full - light) / left)) if left > 0 and full > light else _RAREST
+        self.rare = max(1, min(_RAREST, math.ceil((full - light) / left))) if left > 0 else _RAREST
