@@ -682,6 +682,62 @@ def test_rows_from_a_gpu_are_kept_in_order_when_they_arrive(tmp_path: Path, monk
     assert [x.waited for x in losses] == [False, False, False, True, True, False]
 
 
+def test_a_gpu_that_fails_costs_its_values_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from lossdoctor.live import values
+
+    class Lost(OnItsWay):
+        def ready(self) -> bool:
+            raise RuntimeError("device-side assert")
+
+        result = ready  # type: ignore[assignment]
+
+    monkeypatch.setattr(values, "_from_device", lambda v: v if isinstance(v, OnItsWay) else None)
+    with Monitor(tmp_path / "run") as monitor:
+        monitor.log(0, loss=Lost(0.0), epoch=3)
+        monitor.log(1, loss=Lost(0.0))
+        monitor.log(2, loss=2.0)
+    history = read(tmp_path / "run")
+    assert (history["loss"].steps.tolist(), history["epoch"].steps.tolist()) == ([2], [0])
+
+
+def test_a_tensor_on_a_gpu_is_copied_behind_what_is_queued() -> None:
+    """No GPU here: an object that says it is on one, and whose copy is a tensor of the CPU."""
+    import torch
+
+    from lossdoctor.live.values import number
+
+    class OnGpu:
+        is_cuda = True
+
+        def numel(self) -> int:
+            return 1
+
+        def detach(self) -> OnGpu:
+            return self
+
+        def reshape(self, *_: int) -> torch.Tensor:
+            return torch.tensor([0.1], dtype=torch.bfloat16)
+
+    arriving = number(OnGpu())
+    assert not isinstance(arriving, float)
+    assert arriving.ready()
+    assert arriving.result() == float(torch.tensor(0.1, dtype=torch.bfloat16))
+
+
+@pytest.mark.gpu
+def test_losses_on_a_real_gpu(tmp_path: Path) -> None:
+    import torch
+
+    weight = torch.ones(1000, 1000, device="cuda", requires_grad=True)
+    expected = []
+    with Monitor(tmp_path / "run") as monitor:
+        for step in range(50):
+            loss = (weight * (step + 1)).mean()
+            monitor.log(step, loss=loss, learning_rate=0.1)
+            expected.append(loss.detach())
+    assert read(tmp_path / "run")["loss"].values.tolist() == [float(x) for x in expected]
+
+
 def test_a_gpu_that_never_delivers_does_not_fill_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from lossdoctor.live import values
 

@@ -12,7 +12,7 @@ import struct
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -224,6 +224,34 @@ r.close()
     assert steps_of(tmp_path / "run") == list(range(300))
     assert not read(tmp_path / "run").notes
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 5000
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 64 KiB."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(place)]
+    if sys.platform != "linux" or subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("mounting needs Linux and its permission")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def test_a_disk_that_is_really_full(small_disk: Path) -> None:
+    filler = small_disk / "filler"
+    filler.write_bytes(bytes(40_000))
+    r, told = recorder(small_disk / "run")
+    write(r, range(700))
+    assert [kind for kind, *_ in told] == ["recording_failed"]
+    assert "No space left" in told[0][1]
+    held = len(steps_of(small_disk / "run"))
+    assert 0 < held < 700
+    assert not read(small_disk / "run").notes, "no half of a record is left"
+    filler.unlink()
+    r.close()
+    assert [kind for kind, *_ in told] == ["recording_failed", "recording_restored"]
+    assert steps_of(small_disk / "run") == list(range(700))
 
 
 def test_a_vanished_folder_comes_back_with_all_that_was_in_it(tmp_path: Path) -> None:

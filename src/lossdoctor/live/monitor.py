@@ -22,7 +22,7 @@ from lossdoctor.live.ranks import this_rank
 from lossdoctor.live.rows import KINDS, MOST_EVENTS, LiveEvent, Row, Verdict, bounded
 from lossdoctor.live.storage import Storage
 from lossdoctor.live.telling import log, tell
-from lossdoctor.live.values import numbers
+from lossdoctor.live.values import arrived, numbers, results
 from lossdoctor.live.verdicts import Verdicts, told
 from lossdoctor.wire.encode import EVENT_TAG
 
@@ -253,13 +253,12 @@ class Monitor:
 
     def _drain(self, *, wait: bool) -> None:
         """Keep the rows whose numbers have arrived, in order; ``wait`` for the first (or, at the end, for all)."""
-        while self._waiting:
-            at, metrics, now = self._waiting[0]
-            if not wait and not all(type(v) is float or v.ready() for v in metrics.values()):
-                return
+        while self._waiting and (wait or arrived(self._waiting[0][1])):
             wait = wait and self._ended
-            self._waiting.popleft()
-            self._keep(Row(at, {n: v if type(v) is float else v.result() for n, v in metrics.items()}, now))
+            at, metrics, now = self._waiting.popleft()
+            values = results(metrics, self._refuse)
+            if values:
+                self._keep(Row(at, values, now))
 
     def _keep(self, row: Row) -> None:
         self._storage.recorder.row(row.values, row.step, row.wall_time)

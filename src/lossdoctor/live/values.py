@@ -89,3 +89,22 @@ def numbers(metrics: Mapping[str, Any], refuse: Callable[[str, str], None]) -> t
             continue
         complete = complete and type(found) is float
     return taken, complete
+
+
+def arrived(metrics: Mapping[str, Any]) -> bool:
+    """Whether all numbers of a row are there. What cannot be asked is: its failure shows in :func:`results`."""
+    try:
+        return all(type(v) is float or v.ready() for v in metrics.values())
+    except Exception:
+        return True
+
+
+def results(metrics: Mapping[str, Any], refuse: Callable[[str, str], None]) -> dict[str, float]:
+    """The numbers of a row, waited for where they are not there; what fails to arrive is refused by name."""
+    found: dict[str, float] = {}
+    for name, value in metrics.items():
+        try:
+            found[name] = value if type(value) is float else value.result()
+        except Exception as error:  # a device that has failed: training will hear of it by itself
+            refuse(name, f"{type(error).__name__} on its way from the device")
+    return found
