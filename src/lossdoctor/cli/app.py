@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from lossdoctor import __version__
-from lossdoctor.cli import compare, diagnose, explain, export, formats, lab, plot, rules
+from lossdoctor.cli import compare, diagnose, explain, export, formats, lab, plot, rules, watch
 from lossdoctor.cli.io import fail
 from lossdoctor.core.errors import LossdoctorError
 
@@ -65,6 +65,7 @@ def lossdoctor(
 
 for command in (
     diagnose.diagnose,
+    watch.watch,
     explain.explain,
     rules.rules,
     compare.compare,
@@ -72,7 +73,7 @@ for command in (
     export.export,
     formats.formats,
 ):
-    app.command(no_args_is_help=command in (diagnose.diagnose, compare.compare))(command)
+    app.command(no_args_is_help=command in (diagnose.diagnose, watch.watch, compare.compare))(command)
 app.add_typer(lab.app)
 
 

@@ -31,6 +31,14 @@ _BESIDE = {"learning_rate": "lr", "grad_norm": "grad norm", "val_accuracy": "val
 _MOST_EVENTS, _MOST_OTHERS = 3, 6
 
 
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A finding as a panel shows it; ``note`` says where it is not simply so (``"may pass"``)."""
+
+    finding: Finding
+    note: str = ""
+
+
 @dataclass(frozen=True)
 class PanelState:
     """What a panel shows.
@@ -38,8 +46,8 @@ class PanelState:
     Attributes:
         run: how the run is called.
         diagnosis: the verdict on the run so far; None while there is none.
-        unsettled: keys (code, metric) of findings that have not held long enough to be announced.
-        fading: announced findings that the last verdict does not name, but that are not withdrawn yet.
+        status: what the title says: the verdict's own status, or ``"healthy"`` while no alarm has held for long enough.
+        findings: what is shown of the verdict, the one to act on first.
         rate: steps a second, or None.
         seconds_left: until the planned steps are done, or None.
         message: what is waited for, or what is wrong with the log now; empty when all is well.
@@ -51,8 +59,8 @@ class PanelState:
 
     run: str
     diagnosis: Diagnosis | None = None
-    unsettled: frozenset[tuple[str, str]] = frozenset()
-    fading: tuple[Finding, ...] = ()
+    status: str = "insufficient_data"
+    findings: Sequence[Shown] = ()
     rate: float | None = None
     seconds_left: float | None = None
     message: str = ""
@@ -110,13 +118,9 @@ class RunPanel:
             subtitle=Text(self._foot(width - 8, glyphs), "dim default"),
             subtitle_align="right",
             box=box.ASCII if glyphs is ASCII else box.ROUNDED,
-            border_style=STYLES[self._status].removeprefix("bold "),
+            border_style=STYLES[self.state.status].removeprefix("bold "),
             width=width,
         )
-
-    @property
-    def _status(self) -> str:
-        return self.state.diagnosis.status if self.state.diagnosis is not None else "insufficient_data"
 
     def _foot(self, room: int, glyphs: Glyphs) -> str:
         line = ""
@@ -126,10 +130,15 @@ class RunPanel:
         return line
 
     def _title(self, width: int, glyphs: Glyphs) -> Text:
-        told = words.SHORT_STATUS[self._status] if self.state.diagnosis is not None else "waiting"
-        head = Text(f"{glyphs.signs[self._status]} {told}", STYLES[self._status])
+        state = self.state
+        told = words.SHORT_STATUS[state.status]
+        if state.diagnosis is None:
+            told = "waiting"
+        elif state.status == "healthy" and state.diagnosis.alarm:
+            told = "no alarm"
+        head = Text(f"{glyphs.signs[state.status]} {told}", STYLES[state.status])
         room = width - len(head) - 8
-        return head.append(f"  {words.fitted(visible(self.state.run, 300), room, glyphs.more)}", "bold default")
+        return head.append(f"  {words.fitted(visible(state.run, 300), room, glyphs.more)}", "bold default")
 
 
 def _glyphs(options: ConsoleOptions) -> Glyphs:
@@ -157,21 +166,16 @@ class _Lines:
                 Text(f"{self.glyphs.signs['warning']} ", "yellow"), Text(visible(self.state.quiet))
             )
         yield from self._curves(d)
-        # That the log stops before its planned end is true of every run that goes on.
-        known = [f for f in d.findings if self.state.ended or f.name != "log-truncated"]
-        found = [f for f in known if f.severity != "info"] or known
+        found = [s for s in self.state.findings if s.finding.severity != "info"] or list(self.state.findings)
         if self.detail.spaced:
             yield Text()
-        if not found and not self.state.fading:
-            yield from self._wrapped(Text(), Text(visible(d.basis), "dim"))
-        for i, finding in enumerate(found[: self.detail.findings]):
-            yield from self._finding(finding, d, full=i < self.detail.summaries)
+        if not found:
+            yield from self._wrapped(Text(), Text(visible(d.basis if not d.alarm else ""), "dim"))
+        for i, shown in enumerate(found[: self.detail.findings]):
+            yield from self._finding(shown, d, full=i < self.detail.summaries)
         hidden = len(found) - self.detail.findings
         if hidden > 0:
             yield Text(f"  and {hidden} more", "dim")
-        for gone in self.state.fading[: self.detail.findings]:
-            told = f"{gone.code} {gone.name}: not found now, may be over"
-            yield from self._wrapped(Text("  "), Text(visible(told), "dim"))
         yield from self._events(d)
 
     def _place(self, d: Diagnosis) -> Iterator[Text]:
@@ -245,12 +249,13 @@ class _Lines:
             notes.append(f"best {words.number(float(curve.values[best]))} at {int(curve.steps[best]):,}")
         return notes
 
-    def _finding(self, f: Finding, d: Diagnosis, *, full: bool) -> Iterator[Text]:
+    def _finding(self, shown: Shown, d: Diagnosis, *, full: bool) -> Iterator[Text]:
+        f = shown.finding
         head = Text(f"{self.glyphs.signs[f.severity]} ", STYLES[f.severity])
         name = Text(f"{visible(f.code, 40)} {visible(f.name, 60)}", STYLES[f.severity])
         about = [f.severity, words.where(f, d.history.step_unit)]
-        if (f.code, f.metric) in self.state.unsettled:
-            about.append("new, may pass")
+        if shown.note:
+            about.append(shown.note)
         yield from self._wrapped(head, Text.assemble(name, f"  {f' {self.glyphs.dot} '.join(about)}"))
         if not full:
             return
