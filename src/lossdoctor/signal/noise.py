@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from lossdoctor.signal.arrays import ArrayLike, Floats, as_floats, finite, median
+from lossdoctor.signal.arrays import ArrayLike, Floats, as_floats, finite, median, quantiles
 
 TO_SIGMA = 1.0 / 0.6744897501960817  # median |x| of a standard normal
 
@@ -44,8 +44,8 @@ def diff_noise(values: ArrayLike) -> float:
 
 def _half_range(d: Floats) -> float:
     """Half the interquartile range, as the standard deviation of a normal."""
-    low, high = np.quantile(d, [0.25, 0.75])
-    return float(TO_SIGMA * (0.5 * high - 0.5 * low))
+    low, high = quantiles(d, 0.25, 0.75)
+    return TO_SIGMA * (0.5 * high - 0.5 * low)
 
 
 def second_diff_noise(values: ArrayLike) -> float:

@@ -56,6 +56,7 @@ class Reading:
         self.summary = summary
         self.steps, self.y, self.spread, self.width = _bins(summary)
         self.measured: dict[Hashable, Any] = {}
+        self._windows: dict[tuple[int, int], Level] = {}
 
     def __len__(self) -> int:
         return len(self.y)
@@ -110,13 +111,25 @@ class Reading:
 
     def window(self, first: int, last: int) -> Level:
         """The level of bins ``first`` to ``last`` (excluded), with the noise of its neighbourhood."""
+        known = self._windows.get((first, last))
+        if known is not None:
+            return known
         part = self.y[first:last]
         count, k = len(part), len(self)
         local = self.sigma
         if k >= 24:  # noise may grow or shrink along the run: look at an eighth of it on either side
             local = max(bin_noise(self.y[max(0, first - k // 8) : last + k // 8]), 0.25 * self.sigma)
-        se = 1.2533 * local / math.sqrt(max(count, 1)) * self.inflation if count > 2 else local
-        return Level(median(part), float(se), int(self.steps[first]), int(self.steps[last - 1]), count)
+        level = Level(median(part), self._se(local, count), int(self.steps[first]), int(self.steps[last - 1]), count)
+        self._windows[first, last] = level
+        return level
+
+    def _se(self, local: float, count: int) -> float:
+        """The standard error of the median of some bins, given the noise of a bin there."""
+        return 1.2533 * local / math.sqrt(max(count, 1)) * self.inflation if count > 2 else local
+
+    def least_se(self, count: int) -> float:
+        """The least standard error that a window of so many bins can have."""
+        return self._se(0.25 * self.sigma if len(self) >= 24 else self.sigma, count)
 
     @cached_property
     def start(self) -> Level:

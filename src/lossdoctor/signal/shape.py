@@ -296,8 +296,7 @@ def stall(reading: Reading) -> Stall | None:
         return None
     onset = k
     for start in range(k - 6, -1, -max(1, k // 32)):
-        drop, _, se = _drop(reading, start, k)
-        if _in_errors_of_drop(drop, se) > 3.0 and kendall_z(reading.y[start:]) < -2.5:
+        if _falls(reading, start):
             break
         onset = start
     # The level windows miss a slow fall; a line through the stretch does not (King 2018).
@@ -307,6 +306,23 @@ def stall(reading: Reading) -> Stall | None:
     base = reading.start.value
     lost = (base - reading.end.value) / abs(base) if reading.positive and base else float("nan")
     return Stall(onset, int(reading.steps[onset]), (k - onset) / k, float(lost))
+
+
+def _falls(reading: Reading, start: int) -> bool:
+    """Whether the curve falls from a bin to its end: what :func:`fall` says of that stretch.
+
+    Most stretches do not, and most of those do not by their levels alone: the noise of either end is measured only
+    where the fall could be three times the least that it can be.
+    """
+    k = len(reading)
+    edge = max(1, min((k - start) // 3, max(2, (k - start) // 8)))
+    head, tail = median(reading.y[start : start + edge]), median(reading.y[k - edge :])
+    drop = head - tail
+    least = reading.least_se(edge)
+    if drop <= 0 or drop <= 2.99 * math.hypot(least, least):
+        return False
+    drop, _, se = _drop(reading, start, k)
+    return _in_errors_of_drop(drop, se) > 3.0 and kendall_z(reading.y[start:]) < -2.5
 
 
 @once

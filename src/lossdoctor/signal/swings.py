@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lossdoctor.signal.arrays import median
+from lossdoctor.signal.arrays import median, quantiles
 from lossdoctor.signal.reading import Reading, bin_noise, once
 from lossdoctor.signal.smoothing import rolling_median
 
@@ -73,8 +73,8 @@ def swings(reading: Reading) -> Swings | None:
 
 
 def _half_range(values: Floats) -> float:
-    low, high = np.percentile(values, [10, 90])
-    return float(high - low) / 2
+    low, high = quantiles(values, 0.1, 0.9)
+    return (high - low) / 2
 
 
 def _ratio(a: float, b: float) -> float:
