@@ -21,7 +21,7 @@ from lossdoctor.torchkit.norms import Pending, UpdateMeter, UpdateRatios, device
 
 Floats = NDArray[np.float64]
 Sums = dict[str, float]
-SAMPLE = 8192  # values of a parameter whose movement is followed
+SAMPLE = 65_536  # values of a parameter whose movement is followed; gradients are heavy-tailed, so a few are too few
 
 
 @dataclass(frozen=True)

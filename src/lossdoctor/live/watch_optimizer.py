@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -42,7 +42,7 @@ class WatchedOptimizer:
         self.optimizer: weakref.ref[Any] = weakref.ref(optimizer)
         self.steps = 0
         self.left_out = 0
-        self._rates: list[Any] | None = None
+        self._rates: list[float | None] | None = None
         self._watch = watch
         self._plan: Plan | None = None
         self._gauge: Gauge | None = None
@@ -67,8 +67,8 @@ class WatchedOptimizer:
         optimizer = self.optimizer()
         rates, self._rates = self._rates, None
         if rates is None:
-            rates = [] if optimizer is None else [group.get("lr") for group in optimizer.param_groups]
-        return [None if r is None or (isinstance(r, Tensor) and r.is_cuda) else float(r) for r in rates]
+            rates = [] if optimizer is None else [_rate(group) for group in optimizer.param_groups]
+        return rates
 
     def _before(self, optimizer: Any, args: Any, kwargs: Any) -> tuple[Any, Any] | None:
         changed: tuple[Any, Any] | None = None
@@ -80,7 +80,7 @@ class WatchedOptimizer:
 
     def _enter(self, optimizer: Any, args: Any, kwargs: Any) -> tuple[Any, Any] | None:
         self.steps += 1
-        self._rates = [group.get("lr") for group in optimizer.param_groups]
+        self._rates = [_rate(group) for group in optimizer.param_groups]
         self._gauge, self._asked, self._cost = None, False, 0.0
         if self.pace.due() and not _capturing():
             began = perf_counter()
@@ -144,6 +144,13 @@ class WatchedOptimizer:
 
     def _values(self) -> int:
         return 5 + 2 * len(self._plan.layers) if self._plan is not None else 0
+
+
+def _rate(group: Mapping[str, Any]) -> float | None:
+    rate = group.get("lr")
+    if rate is None or (isinstance(rate, Tensor) and rate.device.type != "cpu"):
+        return None
+    return float(rate)
 
 
 def _capturing() -> bool:

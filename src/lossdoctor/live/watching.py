@@ -45,7 +45,7 @@ class Watch:
         scheduler: kept for actions; the rates are read from the optimizer.
         every: steps between measurements; None: as few as keep them below 0.4 % of the training time, at most 50.
         per_layer: norms and ratios of the weights of each layer too (of blocks, in a model of more than 64 layers).
-        updates: ratios of update to weight, from a sample of 8,192 values of each parameter.
+        updates: ratios of update to weight, from a sample of 65,536 values of each parameter.
         dead_units: units of linear and convolutional layers whose gradient is exactly zero.
         reduce: sums over the processes that share the model (FSDP, tensor parallel); to be given on all of them.
     """
