@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -81,8 +82,34 @@ def median(values: Floats) -> float:
         return math.nan
     low, high = (n - 1) // 2, n // 2
     part = values.copy()
-    part.partition((low, high))
+    if n <= _FEW:
+        part.sort()  # of so few it is the quicker way
+    else:
+        part.partition((low, high))
     return float(part.item(low) * 0.5 + part.item(high) * 0.5)
+
+
+_FEW = 1024
+
+
+def windows(values: Floats, width: int) -> Floats:
+    """All stretches of ``width`` neighbours, float64[n - width + 1, width]; not to be written to.
+
+    >>> windows(np.arange(4.0), 3).tolist()
+    [[0.0, 1.0, 2.0], [1.0, 2.0, 3.0]]
+    """
+    count = len(values) - width + 1
+    if count * width > _CELLS:
+        return np.lib.stride_tricks.sliding_window_view(values, width)
+    return values[_places(count, width)]
+
+
+_CELLS = 1 << 13
+
+
+@lru_cache(maxsize=64)
+def _places(count: int, width: int) -> NDArray[np.intp]:
+    return np.arange(count)[:, None] + np.arange(width)
 
 
 def quantiles(values: Floats, low: float, high: float) -> tuple[float, float]:
@@ -92,7 +119,7 @@ def quantiles(values: Floats, low: float, high: float) -> tuple[float, float]:
     (2.0, 4.5)
     """
     n = len(values)
-    if n == 0 or not np.isfinite(values).all():
+    if n == 0 or np.count_nonzero(np.isfinite(values)) < n:
         a, b = np.quantile(values, [low, high])
         return float(a), float(b)
     ordered = np.sort(values)

@@ -61,7 +61,7 @@ def second_diff_noise(values: ArrayLike) -> float:
         d = v[1:] - v[:-1]
         d = d[1:] - d[:-1]
     known = np.isfinite(d)
-    if not known.all():
+    if np.count_nonzero(known) < len(d):
         d = d[known]
     return TO_SIGMA * median(np.abs(d)) / math.sqrt(6.0) if len(d) >= 2 else math.nan
 

@@ -16,7 +16,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from lossdoctor.signal.arrays import median
+from lossdoctor.signal.arrays import median, windows
 from lossdoctor.signal.noise import TO_SIGMA, second_diff_noise
 from lossdoctor.signal.smoothing import rolling_median
 from lossdoctor.signal.summary import CurveSummary
@@ -281,8 +281,8 @@ def running_mean(y: Floats, half: int) -> Floats:
     if half <= 0 or len(y) < 2 * half + 1:
         return y
     out = np.empty_like(y)
-    inner = np.lib.stride_tricks.sliding_window_view(y, 2 * half + 1)
-    out[half : len(y) - half] = inner.mean(axis=1)
+    width = 2 * half + 1
+    out[half : len(y) - half] = np.add.reduce(windows(y, width), axis=1) / width
     for i in range(half):
         count = i + half + 1
         out[i] = np.add.reduce(y[:count]) / count

@@ -190,7 +190,7 @@ def kendall_z(y: Floats) -> float:
     if n < 3:
         return 0.0
     pairs, column = _later(n), y[:, None]
-    if np.isfinite(y).all():
+    if np.count_nonzero(np.isfinite(y)) == n:
         s = float(np.count_nonzero((column > y) & pairs) - np.count_nonzero((column < y) & pairs))
     else:
         s = float(np.sign(column - y)[pairs].sum())  # NaN where two values are no larger or smaller than one another
@@ -257,7 +257,7 @@ def median_slope(y: Floats) -> float:
     n = len(y)
     if n < 2:
         return 0.0
-    if n > MOST_PAIRED or not np.isfinite(y).all():
+    if n > MOST_PAIRED or np.count_nonzero(np.isfinite(y)) < n:
         return theil_sen(np.arange(n), y)[0]
     earlier, later, run, exponent = _runs(n)
     scaled, more = power_scaled(y)

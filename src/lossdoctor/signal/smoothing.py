@@ -8,7 +8,7 @@ from bisect import bisect_left, insort
 import numpy as np
 
 from lossdoctor.core.errors import UsageError
-from lossdoctor.signal.arrays import ArrayLike, Floats, as_floats
+from lossdoctor.signal.arrays import ArrayLike, Floats, as_floats, windows
 
 _CELLS = 1 << 20  # window entries sorted at once: 8 MB
 
@@ -84,9 +84,10 @@ def rolling_median(values: ArrayLike, window: int) -> Floats:
         return _sliding_median(v, half)
     width = 2 * half + 1
     known = np.isfinite(v)
+    whole = np.count_nonzero(known) == len(v)
     padded = np.full(len(v) + 2 * half, np.inf)
-    padded[half : half + len(v)] = v if known.all() else np.where(known, v, np.inf)
-    windows = np.lib.stride_tricks.sliding_window_view(padded, width)
+    padded[half : half + len(v)] = v if whole else np.where(known, v, np.inf)
+    every_window = windows(padded, width)
     count = np.zeros(len(padded) + 1, np.intp)
     count[half + 1 : half + 1 + len(v)] = known.cumsum()
     count[half + 1 + len(v) :] = count[half + len(v)]
@@ -94,11 +95,11 @@ def rolling_median(values: ArrayLike, window: int) -> Floats:
     out = np.empty(len(v))
     rows = max(_CELLS // width, 1)
     for low in range(0, len(v), rows):
-        part, n = np.sort(windows[low : low + rows], axis=1), number[low : low + rows]
+        part, n = np.sort(every_window[low : low + rows], axis=1), number[low : low + rows]
         every = np.arange(len(part))
         upper = np.minimum(n // 2, width - 1)
         out[low : low + rows] = part[every, np.maximum(n - 1, 0) // 2] * 0.5 + part[every, upper] * 0.5
-    return out if known.all() else np.where(known, out, np.nan)
+    return out if whole else np.where(known, out, np.nan)
 
 
 def _sliding_median(v: Floats, half: int) -> Floats:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lossdoctor.signal.arrays import median, quantiles
+from lossdoctor.signal.arrays import median, quantiles, windows
 from lossdoctor.signal.reading import Reading, bin_noise, once
 from lossdoctor.signal.smoothing import rolling_median
 
@@ -121,7 +121,7 @@ def excursions(reading: Reading, least_score: float = 6.0) -> list[Excursion]:
     found: list[Excursion] = []
     start = y[0]
     # The median of the five bins before each bin, all at once: most bins end here.
-    before_all = np.sort(np.lib.stride_tricks.sliding_window_view(y, 5), axis=1)[:, 2]
+    before_all = np.sort(windows(y, 5), axis=1)[:, 2]
     i = 5
     while i < k:
         before = float(before_all[i - 5])

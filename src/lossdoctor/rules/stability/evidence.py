@@ -46,10 +46,12 @@ def surge(norms: Reading, factor: float = 10.0) -> Surge | None:
     y, k = norms.y, len(norms)
     if k < _LEAST + 2 or not norms.summary.min_value >= 0:
         return None
-    for i in range(_LEAST, k):
+    # Few bins stand clear of all before them; the rolling median is taken for those.
+    clear = y[_LEAST:] > 3 * np.maximum.accumulate(y)[_LEAST - 1 : -1]
+    for i in (np.flatnonzero(clear) + _LEAST).tolist():
         before = y[max(0, i - _BACK) : i]
         usual = median(before)
-        if usual <= 0 or y[i] <= factor * usual or y[i] <= 3 * float(y[:i].max()):
+        if usual <= 0 or y[i] <= factor * usual:
             continue
         high = y[i:] > factor * usual / 3
         bins = int(np.argmin(high)) if not high.all() else k - i
