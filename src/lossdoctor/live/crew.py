@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Crew:
-    """Actions and callbacks in the order given, behind an announcer where none is among them.
+    """Actions and callbacks in the order given; before them an announcer where none is among them.
 
     Args:
         actions: one or several.
@@ -34,16 +34,18 @@ class Crew:
         guard: Guard,
     ) -> None:
         self.actions = _checked(actions)
+        announced = any(isinstance(a, Announcer) for a in self.actions)
+        self._all: tuple[LiveAction, ...] = self.actions if announced else (Announcer(), *self.actions)
         self.callbacks = (callbacks,) if callable(callbacks) else tuple(callbacks)
         for callback in self.callbacks:
             if not callable(callback):
                 raise UsageError(f"a callback must be callable with a verdict, not {type(callback).__name__}")
         self._guard = guard
-        self._for_rows = [(i, a) for i, a in enumerate(self.actions) if _overrides(a, "on_row")]
+        self._for_rows = [(i, a) for i, a in enumerate(self._all) if _overrides(a, "on_row")]
 
     def tell(self, monitor: Monitor, moment: str, *what: Any, default: Any = None) -> list[Any]:
         """Call one method of every action; what each returned."""
-        return [self._call(i, a, moment, monitor, *what, default=default) for i, a in enumerate(self.actions)]
+        return [self._call(i, a, moment, monitor, *what, default=default) for i, a in enumerate(self._all)]
 
     def row(self, monitor: Monitor, row: Row) -> None:
         """A row was stored: those that look at rows are told."""
@@ -69,7 +71,7 @@ def _checked(actions: Iterable[LiveAction] | LiveAction) -> tuple[LiveAction, ..
     for action in found:
         if isinstance(action, type):
             raise UsageError(f"actions must be instances: write {action.__name__}() instead of {action.__name__}")
-    return found if any(isinstance(a, Announcer) for a in found) else (Announcer(), *found)
+    return found
 
 
 def _overrides(action: LiveAction, moment: str) -> bool:
