@@ -28,7 +28,8 @@ def load(name: str) -> ModuleType:
 
 def test_every_example_has_a_test() -> None:
     tested = {"demo", "diagnose_in_python", "record_in_a_loop", "test_my_training"}
-    assert {p.stem for p in EXAMPLES.glob("*.py")} == tested
+    found = {p.stem for p in EXAMPLES.glob("*.py") if not p.stem.startswith("monitor_")}
+    assert found == tested  # those of frameworks are run by tests/integrations/test_examples.py
 
 
 def test_diagnose_in_python(capsys: pytest.CaptureFixture[str]) -> None:

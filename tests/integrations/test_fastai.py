@@ -54,7 +54,7 @@ def learner(folder: Path, *callbacks: Any, rate: float = 0.05) -> Any:
         if type(callback).__name__ == "ProgressCallback":
             found.remove_cb(callback)
             break
-    found.logger = lambda row: None
+    found.logger = lambda _: None
     return found
 
 

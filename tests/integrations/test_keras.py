@@ -120,7 +120,7 @@ print(*(off**2).reshape(16, 16).mean(axis=1))
 @pytest.mark.parametrize("together", [1, 4])
 def test_jax_backend(tmp_path: Path, together: int) -> None:
     """Where the state of Keras's means is out of reach during an epoch; several steps in one call too."""
-    pytest.importorskip("jax", reason="pip install 'lossdoctor[jax]'")
+    pytest.importorskip("jax", reason="pip install 'jax[cpu]'")
     done = subprocess.run(
         [sys.executable, "-c", JAX, str(tmp_path / "run"), str(together)],
         cwd=Path(__file__).parents[2],

@@ -1,4 +1,4 @@
-"""Two processes: rank 0 records, and both end at the same step. One that stopped alone would leave the other waiting."""
+"""Two processes: rank 0 records, and both end at one step. One that stopped alone would leave the other waiting."""
 
 from __future__ import annotations
 

@@ -72,7 +72,8 @@ class LossDoctorCallback(Callback):
             optimizer=type(optimizer).__name__,
         )
         if self.watch:
-            self.link.watch(self.model, None)  # on the torch backend; Keras keeps the gradients until the next batch
+            # On the torch backend, which keeps the gradients until the next batch. Its layers' names say nothing there.
+            self.link.watch(self.model, None, per_layer=False, dead_units=False)
 
     @hook
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
