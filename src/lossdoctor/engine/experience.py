@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from importlib import resources
 from typing import Any
 
@@ -18,7 +18,7 @@ from lossdoctor.core.finding import Action, Cause, Finding
 from lossdoctor.core.numbers import percent
 from lossdoctor.core.vocabulary import ACTIONS, CAUSES, severity_rank
 from lossdoctor.engine.details import detail, fits
-from lossdoctor.engine.forest import Forest
+from lossdoctor.engine.forest import Forest, Grove
 from lossdoctor.engine.inputs import inputs_of
 from lossdoctor.rules.base import Case
 from lossdoctor.rules.continued import begins_late
@@ -58,6 +58,11 @@ class Experience:
     confidence: Mapping[str, tuple[float, float]]
     alarm: float
     fitted: Mapping[str, Any]
+
+    @cached_property
+    def grove(self) -> Grove:
+        """The three forests, asked together."""
+        return Grove((self.ill, self.causes, self.outcomes))
 
 
 @lru_cache(maxsize=1)
@@ -102,12 +107,13 @@ def _calibrated(finding: Finding, known: Experience) -> Finding:
 
 
 def _advised(finding: Finding, case: Case, inputs: Mapping[str, float], known: Experience) -> Finding:
-    sick = known.ill.answers(inputs)["ill"]
+    ill, causes, outcomes = known.grove.answers(inputs)
+    sick = ill["ill"]
     whole = case.primary is not None and not begins_late(case.primary[1])  # all runs learned from were
     return replace(
         _raised(finding, sick, inputs, known) if whole else finding,
-        causes=_causes(finding, known.causes.answers(inputs), sick),
-        actions=_actions(finding, case, known.outcomes.answers(inputs)),
+        causes=_causes(finding, causes, sick),
+        actions=_actions(finding, case, outcomes),
     )
 
 

@@ -47,54 +47,6 @@ class Tree:
         return seen
 
 
-@dataclass(frozen=True, eq=False)
-class _Packed:
-    """All trees in one set of arrays, so that all of them are followed at once, a level at a time.
-
-    Attributes:
-        roots: the trees' first nodes; ``depth`` the number of steps to the deepest leaf.
-        sign, limit, left, right: as in :class:`Tree`; a leaf leads to itself.
-        value: int[node, output], per mille; of leaves only.
-    """
-
-    roots: NDArray[np.intp]
-    depth: int
-    sign: NDArray[np.intp]
-    limit: NDArray[np.float64]
-    left: NDArray[np.intp]
-    right: NDArray[np.intp]
-    value: NDArray[np.int32]
-
-    @classmethod
-    def of(cls, trees: Sequence[Tree], outputs: int) -> _Packed:
-        sizes = np.array([len(t.sign) for t in trees])
-        roots = np.cumsum(sizes) - sizes
-        sign = np.array([s for t in trees for s in t.sign], np.intp)
-        limit = np.array([v for t in trees for v in t.limit], np.float64)
-        nodes = np.arange(len(sign))
-        leaf = sign == LEAF
-        right = np.array([r for t in trees for r in t.right], np.intp) + np.repeat(roots, sizes)
-        left, right = np.where(leaf, nodes, nodes + 1), np.where(leaf, nodes, right)
-        value = np.zeros((len(sign), outputs), np.int32)
-        for node, pairs in zip(nodes.tolist(), (v for t in trees for v in t.value), strict=True):
-            if leaf[node]:
-                value[node, pairs[::2]] = pairs[1::2]
-        depth, at = 0, roots
-        while not leaf[at].all():
-            at = np.unique(np.concatenate((left[at], right[at])))
-            depth += 1
-        return cls(roots, depth, np.where(leaf, 0, sign), limit, left, right, value)
-
-    def sums(self, inputs: NDArray[np.float64]) -> list[int]:
-        """Per mille of each output, summed over the trees."""
-        node = self.roots
-        for _ in range(self.depth):
-            goes_right = inputs[self.sign[node]] > self.limit[node]  # NaN goes left
-            node = np.where(goes_right, self.right[node], self.left[node])
-        total: list[int] = self.value[node].sum(axis=0).tolist()
-        return total
-
-
 @dataclass(frozen=True)
 class Forest:
     """Trees that answer the same questions.
@@ -127,12 +79,11 @@ class Forest:
 
     def answers(self, known: Mapping[str, float]) -> dict[str, float]:
         """Each output's mean over the trees, 0 to 1."""
-        sums = self._packed.sums(np.array(self.vector(known)))
-        return {name: total / (1000.0 * len(self.trees)) for name, total in zip(self.outputs, sums, strict=True)}
+        return self._alone.answers(known)[0]
 
     @cached_property
-    def _packed(self) -> _Packed:
-        return _Packed.of(self.trees, len(self.outputs))
+    def _alone(self) -> Grove:
+        return Grove((self,))
 
     def moved_by(self, known: Mapping[str, float], output: str) -> list[tuple[str, float]]:
         """How much each input moved one answer away from its mean over all runs, the largest first.
@@ -155,3 +106,65 @@ class Forest:
                 moves[name] = moves.get(name, 0.0) + answer(tree, then) - answer(tree, node)
         scaled = ((name, total / (1000.0 * len(self.trees))) for name, total in moves.items())
         return sorted(scaled, key=lambda move: (-abs(move[1]), move[0]))
+
+
+class Grove:
+    """Several forests that are asked the same: all of their trees are followed at once, a level at a time.
+
+    Args:
+        forests: at least one.
+
+    >>> stump = {"sign": [0, -1, -1], "limit": [1.5, 0, 0], "right": [2, 0, 0], "value": [[], [], [0, 1000]]}
+    >>> forest = Forest.from_json({"inputs": ["x"], "outputs": ["ill"], "trees": [stump]})
+    >>> Grove((forest, forest)).answers({"x": 2.0})
+    [{'ill': 1.0}, {'ill': 1.0}]
+    """
+
+    def __init__(self, forests: Sequence[Forest]) -> None:
+        self.forests = tuple(forests)
+        self._inputs = list(dict.fromkeys(name for f in forests for name in f.inputs))
+        place = {name: i for i, name in enumerate(self._inputs)}
+        trees = [t for f in forests for t in f.trees]
+        sizes = np.array([len(t.sign) for t in trees])
+        self._roots = np.cumsum(sizes) - sizes
+        sign = [place[f.inputs[s]] if s != LEAF else LEAF for f in forests for t in f.trees for s in t.sign]
+        leaf, node = np.array(sign) == LEAF, np.arange(len(sign))
+        self._sign = np.where(leaf, 0, sign)
+        self._limit = np.array([v for t in trees for v in t.limit], np.float64)
+        right = np.array([r for t in trees for r in t.right], np.intp) + np.repeat(self._roots, sizes)
+        # a leaf leads to itself
+        self._left, self._right = np.where(leaf, node, node + 1), np.where(leaf, node, right)
+        self._depth, at = 0, self._roots
+        while not leaf[at].all():
+            at = np.unique(np.concatenate((self._left[at], self._right[at])))
+            self._depth += 1
+        ends = np.cumsum([len(f.trees) for f in forests])
+        self._parts = [slice(int(end) - len(f.trees), int(end)) for f, end in zip(forests, ends, strict=True)]
+        self._values = [_leaf_values(f) for f in forests]
+        self._first = [int(self._roots[part.start]) for part in self._parts]
+
+    def answers(self, known: Mapping[str, float]) -> list[dict[str, float]]:
+        """Of each forest each output's mean over its trees, 0 to 1."""
+        inputs = np.array([known.get(name, math.nan) for name in self._inputs])
+        node = self._roots
+        for _ in range(self._depth):
+            goes_right = inputs[self._sign[node]] > self._limit[node]  # NaN goes left
+            node = np.where(goes_right, self._right[node], self._left[node])
+        found = []
+        for forest, part, values, first in zip(self.forests, self._parts, self._values, self._first, strict=True):
+            sums = values[node[part] - first].sum(axis=0).tolist()
+            scale = 1000.0 * len(forest.trees)
+            found.append({name: total / scale for name, total in zip(forest.outputs, sums, strict=True)})
+        return found
+
+
+def _leaf_values(forest: Forest) -> NDArray[np.int32]:
+    """int32[node, output]: per mille at the leaves, 0 elsewhere."""
+    values = np.zeros((sum(len(t.sign) for t in forest.trees), len(forest.outputs)), np.int32)
+    node = 0
+    for tree in forest.trees:
+        for sign, pairs in zip(tree.sign, tree.value, strict=True):
+            if sign == LEAF:
+                values[node, pairs[::2]] = pairs[1::2]
+            node += 1
+    return values

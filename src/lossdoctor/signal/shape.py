@@ -264,6 +264,16 @@ def median_slope(y: Floats) -> float:
     return unscaled(median((scaled[later] - scaled[earlier]) / run), more - exponent)
 
 
+def _slopes_down(y: Floats) -> bool:
+    """Whether :func:`median_slope` is below zero: nearly always told by how many pairs fall."""
+    n = len(y)
+    pairs = n * (n - 1) // 2
+    falling = np.count_nonzero((y[:, None] < y) & _later(n))
+    if falling <= (pairs - 1) // 2 or falling > pairs // 2:
+        return falling > pairs // 2
+    return median_slope(y) < 0
+
+
 @lru_cache(maxsize=16)
 def _runs(n: int) -> tuple[NDArray[np.intp], NDArray[np.intp], Floats, int]:
     """All pairs of places (earlier, later), the distance in each, scaled by a power of two, and its exponent."""
@@ -334,8 +344,7 @@ def straightness(reading: Reading) -> float:
     k = len(reading)
     if k < 9:
         return float("nan")
-    whole = median_slope(reading.y)
     overall = (reading.end.value - reading.start.value) / (k - 1)
-    if whole >= 0 or overall >= 0:
+    if overall >= 0 or not _slopes_down(reading.y):
         return float("nan")
     return median_slope(reading.y[-(k // 3) :]) / overall
