@@ -6,11 +6,11 @@ package is needed and nothing that could run is ever loaded.
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain, pairwise
 from typing import Any
 
 import numpy as np
@@ -101,7 +101,7 @@ class Forest:
         moves: dict[str, float] = {}
         for tree in self.trees:
             path = tree.path(inputs)
-            for node, then in itertools.pairwise(path):
+            for node, then in pairwise(path):
                 name = self.inputs[tree.sign[node]]
                 moves[name] = moves.get(name, 0.0) + answer(tree, then) - answer(tree, node)
         scaled = ((name, total / (1000.0 * len(self.trees))) for name, total in moves.items())
@@ -127,16 +127,22 @@ class Grove:
         trees = [t for f in forests for t in f.trees]
         sizes = np.array([len(t.sign) for t in trees])
         self._roots = np.cumsum(sizes) - sizes
-        sign = [place[f.inputs[s]] if s != LEAF else LEAF for f in forests for t in f.trees for s in t.sign]
-        leaf, node = np.array(sign) == LEAF, np.arange(len(sign))
-        self._sign = np.where(leaf, 0, sign)
-        self._limit = np.array([v for t in trees for v in t.limit], np.float64)
-        right = np.array([r for t in trees for r in t.right], np.intp) + np.repeat(self._roots, sizes)
+        own = [np.array([place[name] for name in f.inputs]) for f in forests]
+        sign = np.concatenate([np.asarray(t.sign) for t in trees])
+        leaf, node = sign == LEAF, np.arange(len(sign))
+        of = np.repeat([k for k, f in enumerate(forests) for _ in f.trees], sizes)
+        self._sign = np.zeros(len(sign), np.intp)
+        for k, places in enumerate(own):
+            mine = (of == k) & ~leaf
+            self._sign[mine] = places[sign[mine]]
+        self._limit = np.concatenate([np.asarray(t.limit, np.float64) for t in trees])
+        right = np.concatenate([np.asarray(t.right) for t in trees]) + np.repeat(self._roots, sizes)
         # a leaf leads to itself
         self._left, self._right = np.where(leaf, node, node + 1), np.where(leaf, node, right)
-        self._depth, at = 0, self._roots
-        while not leaf[at].all():
-            at = np.unique(np.concatenate((self._left[at], self._right[at])))
+        self._depth, inner = 0, self._roots[~leaf[self._roots]]
+        while len(inner):
+            below = np.concatenate((self._left[inner], self._right[inner]))
+            inner = below[~leaf[below]]
             self._depth += 1
         ends = np.cumsum([len(f.trees) for f in forests])
         self._parts = [slice(int(end) - len(f.trees), int(end)) for f, end in zip(forests, ends, strict=True)]
@@ -160,11 +166,11 @@ class Grove:
 
 def _leaf_values(forest: Forest) -> NDArray[np.int32]:
     """int32[node, output]: per mille at the leaves, 0 elsewhere."""
-    values = np.zeros((sum(len(t.sign) for t in forest.trees), len(forest.outputs)), np.int32)
-    node = 0
-    for tree in forest.trees:
-        for sign, pairs in zip(tree.sign, tree.value, strict=True):
-            if sign == LEAF:
-                values[node, pairs[::2]] = pairs[1::2]
-            node += 1
+    sign = np.concatenate([np.asarray(t.sign) for t in forest.trees])
+    every = [pairs for t in forest.trees for pairs in t.value]
+    flat = np.fromiter(chain.from_iterable(every), np.int32)
+    node = np.repeat(np.arange(len(sign)), np.fromiter(map(len, every), np.intp) // 2)
+    kept = sign[node] == LEAF
+    values = np.zeros((len(sign), len(forest.outputs)), np.int32)
+    values[node[kept], flat[::2][kept]] = flat[1::2][kept]
     return values

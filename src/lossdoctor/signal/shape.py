@@ -268,7 +268,7 @@ def _slopes_down(y: Floats) -> bool:
     """Whether :func:`median_slope` is below zero: nearly always told by how many pairs fall."""
     n = len(y)
     pairs = n * (n - 1) // 2
-    falling = np.count_nonzero((y[:, None] < y) & _later(n))
+    falling = int(np.count_nonzero((y[:, None] < y) & _later(n)))
     if falling <= (pairs - 1) // 2 or falling > pairs // 2:
         return falling > pairs // 2
     return median_slope(y) < 0
