@@ -74,6 +74,7 @@ class Follower:
         self._remote = spool is None and is_url(path)
         self._stamps: dict[str, Stamp] | None = None
         self._looked = 0.0
+        self._wrong = False
         self._forget()
 
     def _forget(self) -> None:
@@ -83,14 +84,14 @@ class Follower:
         self._reading = False
 
     def changed(self) -> bool:
-        """Whether there is something new to look at; costs a stat of each file."""
+        """Whether there is something new to look at, or something wrong that may be right now.
+
+        Costs a stat of each file.
+        """
         if self._remote:
             return time.monotonic() - self._looked >= _URL_SECONDS
-        now = dict(_stamps(self._spool or Path(self.path)))
-        if now == self._stamps:
-            return False
-        self._stamps = now
-        return True
+        before, self._stamps = self._stamps, dict(_stamps(self._spool or Path(self.path)))
+        return self._stamps != before or self._wrong
 
     def look(self, *, whole: bool = False) -> Look:
         """Read what is new. ``whole``: nothing more is written, so that last lines without an end count.
@@ -110,7 +111,7 @@ class Follower:
             found = Look(problem=str(error), hopeless=self._hopeless(error))
         except UsageError as error:  # --metric names one that no run has: perhaps not yet
             found = Look(problem=str(error))
-        self._reading = False
+        self._reading, self._wrong = False, bool(found.problem)
         return Look(found.histories, found.problem, found.hopeless, frozenset(self._memory.replaced))
 
     def touched(self, history: TrainingHistory) -> float | None:
@@ -233,7 +234,7 @@ class Pace:
         self.spent = 0.0
         self._clock = clock
         self._began = 0.0
-        self._looked = False
+        self._before = 0.0
         self._next = float("-inf")
 
     @property
@@ -251,8 +252,7 @@ class Pace:
 
     def __exit__(self, *_: object) -> None:
         now = self._clock()
-        self.spent += now - self._began
-        if self._looked:  # the first look loads what looking takes; it says nothing of the next
-            self.cost = now - self._began
-        self._looked = True
+        spent = now - self._began
+        self.cost = min(spent, self._before)  # one costly look, such as one that imports, says nothing of the next
+        self.spent, self._before = self.spent + spent, spent
         self._next = now + self.wait

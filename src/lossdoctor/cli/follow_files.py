@@ -158,6 +158,8 @@ class Memory:
         if known.stamp != stamp:
             known.found = self._read(known, reader, source, replaced=known.stamp[:2] not in ((), stamp[:2]))
             known.stamp = stamp
+            if type(known.found) is ReadError:  # of the file system, not of the content: it may pass
+                known.stamp = ()
         if isinstance(known.found, ReadError):
             raise known.found
         return [_copy(h) for h in known.found]

@@ -144,8 +144,7 @@ def watch(
             spool.tee = view.pass_on if tee else None
             stack.enter_context(spool)
         follower = Follower(path, settings.metrics, given, None if spool is None else spool.path)
-        ended = None if spool is None else spool.ended
-        watcher = Watcher(follower, view, settings, given, watched, run, interval, ended, hook)
+        watcher = Watcher(follower, view, settings, given, watched, run, interval, spool, hook)
         report = _watch(watcher)
     if hook is not None:
         hook.drain()
@@ -217,8 +216,13 @@ def _watch(watcher: Watcher) -> Report:
     except _Terminated:
         pass
     except KeyboardInterrupt:
-        if watcher.input_ended is not None and not watcher.input_ended.is_set():
+        if watcher.spool is not None and not watcher.input_ended:
             watcher.view.say("info", "-", "waiting for the end of standard input; Ctrl-C again leaves now")
             with suppress(KeyboardInterrupt):
                 watcher.watch()
+    except Exception:
+        if watcher.spool is not None:  # whoever writes must not be broken off because nobody can be told
+            with suppress(KeyboardInterrupt):
+                watcher.spool.ended.wait()
+        raise
     return watcher.last()

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from lossdoctor.core.diagnosis import Diagnosis
 from lossdoctor.live.payloads import encode
 from lossdoctor.render import words
 from lossdoctor.render.escape import visible
@@ -28,6 +29,9 @@ class View(Protocol):
     """Shows a run while it is watched."""
 
     console: Console
+
+    def begin(self, run: str, diagnosis: Diagnosis) -> None:
+        """A run is judged for the first time."""
 
     def show(self, state: PanelState) -> None:
         """How the run is now."""
@@ -56,16 +60,17 @@ class LineView:
     def __init__(self, stream: IO[str], *, as_json: bool = False) -> None:
         self.console = make_console(stream, width=None if stream.isatty() else 88)
         self._as_json = as_json
-        self._waiting = self._run = ""
+        self._waiting = ""
 
     def show(self, state: PanelState) -> None:
-        """What is waited for is said, and what is watched, once each."""
+        """Only what is waited for is said, once."""
         if state.message and state.message != self._waiting:
             self.say("info", state.run, state.message)
         self._waiting = state.message
-        if state.diagnosis is not None and state.run != self._run:
-            self.say("info", state.run, f"watched: {words.span(state.diagnosis)}; {words.STATUS_WORDS[state.status]}")
-            self._run = state.run
+
+    def begin(self, run: str, diagnosis: Diagnosis) -> None:
+        """What is watched, so that silence can be told from nothing."""
+        self.say("info", run, f"watched: {words.span(diagnosis)}")
 
     def say(self, severity: str, run: str, text: str) -> None:
         """A line with the time and the severity as a word."""
@@ -101,6 +106,9 @@ class PanelView:
         self._half = b""  # a line to be passed on that has not ended
         self._live.start()
 
+    def begin(self, run: str, diagnosis: Diagnosis) -> None:
+        """The panel says it."""
+
     def show(self, state: PanelState) -> None:
         """Draw the panel, unless nothing has changed: over a slow line that would only flicker."""
         others = tuple(id(d) for _, d in state.others)
@@ -122,7 +130,7 @@ class PanelView:
 
     def pass_on(self, piece: bytes) -> None:
         """Above the panel, line by line, where both share a terminal; of a progress bar its last state."""
-        if not _same_terminal(self.console.file):
+        if not _is_terminal(sys.stdout):
             write_out(piece)
             return
         with self._above:
@@ -138,11 +146,10 @@ class PanelView:
         self._live.stop()
 
 
-def _same_terminal(stream: IO[str]) -> bool:
-    """Whether standard output is the terminal that a stream writes to."""
+def _is_terminal(stream: IO[str] | None) -> bool:
     try:
-        return sys.stdout.isatty() and stream.isatty()
-    except (ValueError, AttributeError):
+        return stream is not None and stream.isatty()
+    except ValueError:  # closed
         return False
 
 
@@ -159,7 +166,9 @@ def make_view(*, plain: bool, as_json: bool, once: bool, tee: bool) -> View:
 
     With ``tee`` standard output belongs to what is passed on, unless it is the terminal itself.
     """
-    stream = sys.stderr if tee and not sys.stdout.isatty() else sys.stdout
+    stream = sys.stderr if tee and not _is_terminal(sys.stdout) else sys.stdout
+    if stream is None:  # started without one
+        stream = open(os.devnull, "w")  # noqa: SIM115 - for the rest of the process
     console = make_console(stream)
     if once:
         return NoView(stream)
@@ -173,6 +182,9 @@ class NoView:
 
     def __init__(self, stream: IO[str]) -> None:
         self.console = make_console(stream, width=None if stream.isatty() else 88)
+
+    def begin(self, run: str, diagnosis: Diagnosis) -> None:
+        """Nothing."""
 
     def show(self, state: PanelState) -> None:
         """Nothing."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from lossdoctor.cli.follow import Follower, Look, Pace
+from lossdoctor.cli.follow_stdin import StdinSpool
 from lossdoctor.cli.watch_view import View
 from lossdoctor.cli.watched import Watched, newest
 from lossdoctor.core.context import RunContext
@@ -56,7 +57,7 @@ class Watcher:
         reasons: when to leave.
         run: which run to watch, by name, path or number; None for the one that was written to last.
         interval: least seconds between two looks.
-        input_ended: set when standard input has ended; None where a path is watched.
+        spool: where standard input is kept; None where a path is watched.
         webhook: gets what is announced.
     """
 
@@ -67,9 +68,10 @@ class Watcher:
     reasons: Reasons
     run: str | None = None
     interval: float = 2.0
-    input_ended: threading.Event | None = None
+    spool: StdinSpool | None = None
     webhook: Webhook | None = None
     _runs: dict[str, Watched] = field(default_factory=dict)
+    _names: dict[str, str] = field(default_factory=dict)
     _shown: Watched | None = None
     _problem: str = ""
     _left_for: str = ""
@@ -86,13 +88,18 @@ class Watcher:
         while True:
             if pace.due():
                 with pace:
-                    if self.follower.changed() and self._look():
+                    if self.follower.changed() and self._survived():
                         news = time.monotonic()
             self._notice_stalls()
             self.view.show(self.state(pace.wait))
             if self._leaving(time.monotonic() - news):
                 return
             self._sleep()
+
+    @property
+    def input_ended(self) -> bool:
+        """Whether standard input is watched and has ended."""
+        return self.spool is not None and self.spool.ended.is_set()
 
     def last(self) -> Report:
         """A last look, at everything: what ``lossdoctor diagnose`` says of the runs that were followed.
@@ -103,9 +110,8 @@ class Watcher:
         self.follower.changed()
         self._look(whole=True)
         runs = [r for r in self._runs.values() if r is self._shown or r.followed]
-        over = self.input_ended is not None and self.input_ended.is_set()
         for run in runs:
-            if run.diagnosis is not None and (over or run.ended(time.time())):
+            if run.diagnosis is not None and (self.input_ended or run.ended(time.time())):
                 self._judge(run, final=True)
         judged = [r.diagnosis for r in runs if r.diagnosis is not None]
         if not judged:
@@ -113,12 +119,25 @@ class Watcher:
         errors = [{"path": self.follower.path, "error": self._problem}] if self._problem else []
         return Report(judged, errors)
 
+    def _survived(self) -> bool:
+        """A look that may fail inside: the next one may do better, and nobody wants to find the watch gone."""
+        try:
+            return self._look()
+        except (LossdoctorError, BrokenPipeError):
+            raise
+        except Exception as error:
+            if os.environ.get("LOSSDOCTOR_RAISE"):
+                raise
+            self._problem = f"internal error ({type(error).__name__}: {error}); please report it"
+            return False
+
     def _look(self, *, whole: bool = False) -> bool:
         """Read and judge what is new; whether anything is."""
         look = self.follower.look(whole=whole)
-        self._problem = look.problem
+        self._problem = look.problem or (self.spool.problem if self.spool is not None else "")
         if look.hopeless and not self._runs:
             raise LossdoctorError(look.problem)
+        self._names = names_of([h.path for h in look.histories])
         new = [self._take(h, look) for h in look.histories]
         runs = [r for r, _ in new]
         if not runs:
@@ -159,8 +178,11 @@ class Watcher:
         return None
 
     def _judge(self, run: Watched, *, final: bool = False) -> None:
+        first = run.diagnosis is None
         verdict = run.judge(final=final)
         unit = run.history.step_unit
+        if first:
+            self.view.begin(self._name(run), verdict.diagnosis)
         if verdict.changes:
             payload = verdict_payload(verdict, self._name(run), run.history.path)
             self._tell(run, payload, [(severity_of(t.level), t.text) for t in lines_of(verdict)])
@@ -180,7 +202,7 @@ class Watcher:
         if run is None:
             return
         before = run.quiet
-        run.quiet = run.stall(time.time()) if self.input_ended is None or not self.input_ended.is_set() else ""
+        run.quiet = "" if self.input_ended else run.stall(time.time())
         if bool(run.quiet) == bool(before) or not run.followed:
             return
         kind, message = ("stalled", run.quiet) if run.quiet else ("went_on", "rows come again")
@@ -198,8 +220,7 @@ class Watcher:
         self.view.say(severity, self._name(run), text)
 
     def _name(self, run: Watched) -> str:
-        path = run.history.path or run.history.name
-        return "standard input" if path == "-" else path
+        return self._names.get(run.history.path, run.history.path)
 
     def state(self, wait: float = 0.0) -> PanelState:
         """What a panel shows; ``wait`` is how many seconds lie between two looks."""
@@ -234,9 +255,7 @@ class Watcher:
         """Whether there is a reason to leave; it is said."""
         reasons, run = self.reasons, self._shown
         why = self._left_for
-        if self.input_ended is not None and self.input_ended.is_set():
-            return True
-        if reasons.once:
+        if self.input_ended or reasons.once:
             return True
         if not why and reasons.finish and run is not None:
             why = run.ended(time.time())
@@ -249,8 +268,8 @@ class Watcher:
         return bool(why)
 
     def _sleep(self) -> None:
-        if self.input_ended is not None:
-            self.input_ended.wait(_TICK)
+        if self.spool is not None:
+            self.spool.ended.wait(_TICK)
         else:
             time.sleep(_TICK)
 
@@ -259,6 +278,18 @@ def _clock(moment: float, now: float) -> str:
     """When something was, as a clock shows it; of earlier days with the date."""
     then, today = time.localtime(moment), time.localtime(now)
     return time.strftime("%H:%M:%S" if then[:3] == today[:3] else "%Y-%m-%d %H:%M", then)
+
+
+def names_of(paths: Sequence[str]) -> dict[str, str]:
+    """Path -> what a run is called here: an event file by its folder, where it is the only one in there.
+
+    >>> names_of(["runs/a/events.out.tfevents.17.host.9", "runs/b.csv", "-"])
+    {'runs/a/events.out.tfevents.17.host.9': 'runs/a', 'runs/b.csv': 'runs/b.csv', '-': 'standard input'}
+    """
+    names = {p: os.path.dirname(p) if ".tfevents." in os.path.basename(p) else p for p in paths}
+    given = list(names.values())
+    short = {p: n if n and given.count(n) == 1 else p for p, n in names.items()}
+    return {p: "standard input" if p == "-" else n for p, n in short.items()}
 
 
 def is_running(pid: int) -> bool:
