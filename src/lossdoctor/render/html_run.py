@@ -108,7 +108,7 @@ def _rest(d: Diagnosis) -> str:
     notes = "".join(f"<li>{markup(n)}</li>" for n in d.notes)
     out = f'<ul class="soft" aria-label="Notes">{notes}</ul>' if notes else ""
     parts = [
-        ("Events", [words.event(e) for e in d.events]),
+        ("Events", [words.event(e, d.history.step_unit) for e in d.events]),
         ("Rules that failed inside", [visible(e) for e in d.internal_errors]),
         ("Not judged", [f"{codes}: needs {need}" for need, codes in words.abstentions(d)]),
     ]

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from rich import box
@@ -267,7 +266,7 @@ class _Lines:
     def _events(self, d: Diagnosis) -> Iterator[Text]:
         told = [e for e in d.events if e.get("kind") not in ("announced", "updated", "withdrawn", "session_start")]
         for found in told[len(told) - self.detail.events :] if self.detail.events else ():
-            yield from self._wrapped(Text(), Text(event_line(found, d.history.step_unit), "dim"), most=2)
+            yield from self._wrapped(Text(), Text(words.event(found, d.history.step_unit), "dim"), most=2)
 
     def _others(self) -> Iterator[Text]:
         others = self.state.others
@@ -294,19 +293,6 @@ class _Lines:
                 line.truncate(room - len(self.glyphs.more))
                 line.append(self.glyphs.more)
             yield Text.assemble(head if i == 0 else " " * len(head), line)
-
-
-def event_line(found: Mapping[str, Any], unit: str) -> str:
-    """An event of a run in one line: what, when, and its message where it has one.
-
-    >>> event_line({"kind": "rolled_back", "step": 1200, "time": 0.0, "message": "to step 1,100"}, "step")
-    'rolled back at step 1,200: to step 1,100'
-    """
-    if "message" not in found or "kind" not in found:
-        return words.event(found)
-    step = found.get("step")
-    at = f" at {words.at_step(step, unit)}" if isinstance(step, int) else ""
-    return f"{words.plain(str(found['kind']))}{at}: {visible(found['message'], 300)}"
 
 
 def speed(rate: float, unit: str) -> str:

@@ -86,7 +86,7 @@ def _with_grade(index: int, f: Finding) -> str:
 def _print_rest(d: Diagnosis, console: Console, not_judged: list[tuple[str, str]]) -> None:
     """Notes, events, what could not be judged, and rules that crashed."""
     rows = [("note", n) for n in _few([visible(n) for n in d.notes], "notes")]
-    rows += [("event", e) for e in _few([words.event(e) for e in d.events], "events")]
+    rows += [("event", e) for e in _few([words.event(e, d.history.step_unit) for e in d.events], "events")]
     rows += [("internal error", visible(e)) for e in d.internal_errors]
     rows += not_judged
     if rows:

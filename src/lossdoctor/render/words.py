@@ -242,8 +242,18 @@ def title_under(base: str, diagnosis: Diagnosis) -> str:
     return title(diagnosis).removeprefix(base) or "."
 
 
-def event(found: Mapping[str, Any]) -> str:
-    """An event of the run (a restart, an alert, an action) in one line."""
+def event(found: Mapping[str, Any], unit: str = "step") -> str:
+    """An event of the run (a restart, an alert, an action) in one line: what, when, and its message where it has one.
+
+    >>> event({"kind": "rolled_back", "step": 1200, "time": 0.0, "message": "to step 1,100"})
+    'rolled back at step 1,200: to step 1,100'
+    >>> event({"kind": "session_start", "step": 7})
+    'session start: step 7'
+    """
+    message, step = found.get("message"), found.get("step")
+    if isinstance(message, str) and "kind" in found:  # it says all that a person wants; the rest is for programs
+        at = f" at {at_step(step, unit)}" if isinstance(step, int) else ""
+        return f"{plain(str(found['kind']))}{at}: {visible(message, 300)}"
     parts = [f"{plain(str(k))} {number(v)}" for k, v in found.items() if k not in ("kind", "type", "event")]
     kind = next((found[k] for k in ("kind", "type", "event") if k in found), "event")
     return f"{plain(str(kind))}: {', '.join(parts)}" if parts else plain(str(kind))
