@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from html import escape
@@ -117,7 +118,7 @@ class GradReport:
             :_NAMED
         ]
         lines += [f"{v}: {VERDICTS[v]}" for v in VERDICTS if v != "ok" and any(r.verdict == v for r in self.rows)]
-        return "\n".join(lines)
+        return "\n".join(textwrap.fill(line, 80, subsequent_indent="  ") if len(line) > 80 else line for line in lines)
 
     def _repr_html_(self) -> str:
         head = "".join(f"<th style='text-align:left;padding:2px 10px 2px 0'>{escape(c)}</th>" for c in _COLUMNS)

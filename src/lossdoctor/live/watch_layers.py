@@ -92,7 +92,7 @@ def plan_of(parameters: Sequence[Tensor], modules: Iterable[tuple[str, nn.Module
         inner = unwrapped(module)
         for name, parameter in inner.named_parameters():
             names.setdefault(id(parameter), prefix + _plain(name))
-        rows += [(prefix + _plain(n), m) for n, m in inner.named_modules() if type(m) in _UNITS]
+        rows += [(prefix + _plain(n), m) for n, m in inner.named_modules() if isinstance(m, _UNITS)]
     found = [names.get(id(p), f"parameter{i}") for i, p in enumerate(parameters)]
     places = {id(p): i for i, p in enumerate(parameters)}
     units = []

@@ -63,8 +63,9 @@ class Pool:
         return found
 
 
-def join(patience: float = PATIENCE) -> Pool | None:
-    """A pool with the other processes; None, on all of them, when not all ask for one within ``patience`` seconds.
+def join(patience: float | None = None) -> Pool | None:
+    """A pool with the other processes; None, on all of them, when not all ask for one within ``patience``
+    seconds (20).
 
     Waits for the others, at most that long; nothing waits afterwards.
     """
@@ -78,7 +79,9 @@ def join(patience: float = PATIENCE) -> Pool | None:
         store.set(f"here/{rank}", "1")
         vote = "all"
         try:
-            store.wait([f"here/{r}" for r in range(size)], timedelta(seconds=patience))
+            store.wait(
+                [f"here/{r}" for r in range(size)], timedelta(seconds=PATIENCE if patience is None else patience)
+            )
         except Exception:  # torch raises different ones, by version and store
             vote = "some"
         # The first to decide decides for all, or one that came a moment late would think otherwise.

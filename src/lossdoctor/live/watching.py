@@ -18,6 +18,7 @@ from lossdoctor.live.watch_layers import Models, parts, plan_of
 from lossdoctor.live.watch_optimizer import PER_VALUE, WatchedOptimizer, plain_optimizer
 from lossdoctor.live.watch_pace import LEAST_OFTEN, SHARE, Pace
 from lossdoctor.live.watch_ranks import join, shares
+from lossdoctor.torchkit.objective import unwrapped
 
 if TYPE_CHECKING:
     from lossdoctor.live.monitor import Monitor
@@ -69,7 +70,7 @@ class Watch:
         if self._pool is not None:
             every = every or LEAST_OFTEN  # a pace of its own would take every process to other steps
         self.wanted = Wanted(per_layer, updates, dead_units)
-        self._models = [(prefix, weakref.ref(module)) for prefix, module in parts(model)]
+        self._models = [(prefix, weakref.ref(unwrapped(module))) for prefix, module in parts(model)]
         self._guard = Guard(self._tell)
         self._waiting: deque[tuple[int, int, Gauge]] = deque(maxlen=_MOST_WAITING)
         self._latest: dict[int, Sums] = {}

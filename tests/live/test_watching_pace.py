@@ -1,0 +1,94 @@
+"""How often is measured: as often as the share allows, never less often than every 50 steps."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+import torch
+from torch import nn
+
+from lossdoctor.live import watch_pace
+from lossdoctor.live.watch_pace import LEAST_OFTEN, SHARE, Pace
+from lossdoctor.live.watching import Watch
+from tests.live.watched_models import Notes
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def run(
+    monkeypatch: pytest.MonkeyPatch, step: float, light: float, dear: float, steps: int = 3000
+) -> tuple[list[int], list[int], float]:
+    """Steps that were measured, those of them thoroughly, and the share of the time that it took."""
+    clock = Clock()
+    monkeypatch.setattr(watch_pace, "perf_counter", clock)
+    pace = Pace()
+    measured, thorough, spent = [], [], 0.0
+    for i in range(steps):
+        if pace.due():
+            cost = light + (dear if pace.thorough else 0.0)
+            measured.append(i)
+            if pace.thorough:
+                thorough.append(i)
+            spent += cost
+            clock.now += cost
+            pace.paid(cost)
+        clock.now += step * (40 if i % 500 == 499 else 1)  # now and then a validation
+    return measured, thorough, spent / clock.now
+
+
+def test_cheap_measurements_are_made_at_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    measured, thorough, share = run(monkeypatch, step=1.0, light=1e-3, dear=1e-3)
+    assert measured[-500:] == thorough[-500:] == list(range(2500, 3000))
+    assert share <= SHARE
+
+
+@pytest.mark.parametrize(("light", "dear"), [(0.002, 0.002), (0.01, 0.01), (0.01, 0.1), (0.1, 0.01), (0.15, 0.05)])
+def test_the_share_is_kept(monkeypatch: pytest.MonkeyPatch, light: float, dear: float) -> None:
+    measured, thorough, share = run(monkeypatch, step=1.0, light=light, dear=dear)
+    gaps = [b - a for a, b in pairwise(measured)]
+    assert share <= 1.1 * SHARE
+    assert max(gaps) <= LEAST_OFTEN
+    assert len(thorough) >= len(measured) / 20 - 1
+    assert max(b - a for a, b in pairwise(thorough)) <= 20 * LEAST_OFTEN
+    used = light / gaps[-1] + dear * len(thorough) / 3000
+    assert used >= 0.5 * SHARE or gaps[-1] == LEAST_OFTEN  # what may be spent is spent
+
+
+def test_however_dear_every_fifty_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    measured, thorough, _ = run(monkeypatch, step=1e-3, light=0.1, dear=1.0)
+    assert [b - a for a, b in pairwise(measured)][-10:] == [LEAST_OFTEN] * 10
+    assert len(thorough) >= 3
+
+
+def test_the_first_step_is_measured_and_some_soon_after(monkeypatch: pytest.MonkeyPatch) -> None:
+    measured, _, _ = run(monkeypatch, step=1e-3, light=1.0, dear=1.0, steps=40)
+    assert measured[:2] == [0, 5]
+
+
+@pytest.mark.parametrize("every", [1, 7])
+def test_as_asked(monkeypatch: pytest.MonkeyPatch, every: int) -> None:
+    clock = Clock()
+    monkeypatch.setattr(watch_pace, "perf_counter", clock)
+    model = nn.Linear(2, 2)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    watch = Watch(Notes(), model, optimizer, every=every)
+    model(torch.ones(1, 2)).sum().backward()
+    seen = []
+    for i in range(22):
+        optimizer.step()
+        if "grad_norm" in watch.collect():
+            seen.append(i)
+    assert seen == list(range(0, 22, every))
+
+
+def test_two_optimizers_share_the_time() -> None:
+    model = nn.Linear(2, 2)
+    two = [torch.optim.SGD([p], lr=0.1) for p in model.parameters()]
+    watch = Watch(Notes(), model, two)
+    assert sum(w.pace._share for w in watch.optimizers) == pytest.approx(SHARE)
