@@ -114,3 +114,14 @@ def test_no_name_breaks_it(text: str) -> None:
 )
 def test_lists_of_losses_and_parts_of_a_gan(name: str, kind: str, split: str) -> None:
     assert (parse(name).kind, parse(name).split) == (kind, split)
+
+
+@pytest.mark.parametrize("name", ["Time cost", "cost_time", "cost (seconds)", "train/elapsed_cost", "reader_cost"])
+def test_a_cost_in_time_is_no_loss(name: str) -> None:
+    assert parse(name).kind == "other"
+    assert parse("train_cost").kind == "loss"
+
+
+@pytest.mark.parametrize("name", ["ENTS_F", "val/ENTS_P", "spans_sc_r", "DEP_UAS", "DEP_LAS", "CATS_SCORE"])
+def test_scores_of_spacy_are_maximised(name: str) -> None:
+    assert parse(name).kind == "score"

@@ -124,3 +124,26 @@ def mutate(seed: bytes, data: st.DataObject) -> bytes:
         else:
             out[at:at] = data.draw(st.sampled_from([b"\n", b",", b'"', b"\x00", b"nan", b"\xff\xfe", b"1e999", b"#"]))
     return bytes(out)
+
+
+def test_a_column_that_the_header_does_not_name_is_kept() -> None:
+    rows = "".join(f"{e};{1 / e};{2 / e}\n" for e in range(1, 9))
+    history = read(f"epoch;loss\n0;0.9\n0\n{rows}")
+    assert points(history, "col3") == [(e, 2 / e) for e in range(1, 9)]
+    assert len(history["loss"]) == 9
+    assert history.roles.names == {"train_loss": ("loss",)}
+    wide = (
+        "8 rows have more cells than the header; they are called col3; say what they are, as in --metric val_loss=col3"
+    )
+    assert f"{wide} (first in line 4)" in history.notes
+    history.set_roles({"val_loss": "col3"})
+    assert history.val_loss[0] == 2.0
+
+
+def test_a_few_damaged_rows_make_no_column() -> None:
+    rows = [f"{e},{1 / e}" for e in range(1, 101)]
+    rows[50] += ",51,0.02"
+    rows[70] += ",71,0.01"
+    history = read("step,loss\n" + "\n".join(rows) + "\n")
+    assert list(history.curves) == ["loss"]
+    assert history.notes == ["2 rows have more cells than the header; these cells were left out (first in line 52)"]

@@ -23,7 +23,7 @@ TEST = frozenset({"test", "testing", "tst"})
 # Words that say how a value was aggregated or where it was logged, not what it is.
 _QUALIFIERS = frozenset(
     {"step", "epoch", "avg", "average", "mean", "running", "smoothed", "smooth", "ema", "batch", "iter", "iteration"}
-    | {"metrics", "metric", "optim", "losses", "history", "scalars", "dataloader", "idx", "raw", "final"}
+    | {"current", "metrics", "metric", "optim", "losses", "history", "scalars", "dataloader", "idx", "raw", "final"}
 )
 # Bare names of losses that do not say "loss". Ordered by how much they are a training objective.
 _LOSSES = """
@@ -35,6 +35,8 @@ _LOSS_RANK = {word: i for i, word in enumerate(_LOSSES.split())}
 _NOT_LOSS = frozenset(
     {"scale", "scaler", "weight", "weights", "lambda", "coef", "coefficient", "time", "count", "num", "ratio", "lr"}
     | {"std", "var", "grad", "norm", "delta", "change", "improvement", "best", "min", "patience", "bad", "wd"}
+    | {"sec", "secs", "second", "seconds", "minutes", "hours", "elapsed", "eta", "duration", "runtime", "latency"}
+    | {"reader"}  # Paddle's "reader_cost" is a time
 )
 # The machine's own figures: "gpu energy" is no objective.
 _MACHINE = frozenset({"gpu", "cpu", "system", "memory", "mem", "power", "consumed", "disk", "network", "io", "kwh"})
@@ -56,8 +58,10 @@ _MAXIMISED = frozenset(
         "ap75",
     }
     | {"iou", "miou", "bleu", "rouge", "ssim", "psnr", "r2", "precision", "recall", "reward", "rewards", "return"}
-    | {"score", "dice", "kappa", "mcc", "ndcg", "mrr", "prec1", "prec5"}
+    | {"score", "dice", "kappa", "mcc", "ndcg", "mrr", "prec1", "prec5", "uas", "las"}
 )
+# spaCy's names of F-score, precision and recall begin with what is found: ents_f, spans_sc_p, sents_r.
+_FOUND = frozenset({"ents", "spans", "sents", "cats", "rel"})
 _ADVERSARIAL = frozenset(
     {"gan", "adversarial", "adv", "generator", "discriminator", "critic", "actor", "policy", "disc", "entropy"}
 )
@@ -187,7 +191,7 @@ def _kind(bare: tuple[str, ...], components: list[list[str]]) -> tuple[str, int]
         return "loss", _LOSS_RANK["crossentropy"]
     if words & _ACCURACY:
         return "accuracy", 0
-    if words & _MAXIMISED:
+    if words & _MAXIMISED or (len(bare) > 1 and bare[0] in _FOUND and bare[-1] in ("f", "p", "r")):
         return "score", 0
     if words & _MACHINE:
         return "other", 0

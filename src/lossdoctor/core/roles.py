@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from lossdoctor.core.curve import Points
 from lossdoctor.core.errors import UsageError
-from lossdoctor.core.names import Name, parse
+from lossdoctor.core.names import Name, parse, tokens
 from lossdoctor.core.terms import SUMS, Comparison, find_terms
 
 ROLES = (
@@ -29,7 +29,8 @@ class RoleMap:
         names: role -> the log's names that play it; the first is the primary one. Several names of a loss are its
             terms, logged without their total: what is judged and drawn is their sum.
         auxiliary: other losses, which raise only LD101 and LD102.
-        adversarial: maximised or adversarial metrics, and the losses of reinforcement learning, which raise only LD101.
+        adversarial: maximised or adversarial metrics, and losses that say nothing of progress (those of reinforcement
+            learning, spaCy's sums), which raise only LD101.
         comparable: whether train and validation loss measure the same quantity (paired by their stripped names),
             so that their levels may be compared.
     """
@@ -93,7 +94,7 @@ def map_roles(
     check_overrides(curves, overrides)
     taken = set(overrides.values())
     named = _without_train_in_disguise({n: parse(n) for n in curves if n not in taken and _has_points(curves[n])})
-    if _learns_from_rewards(named):
+    if _learns_from_rewards(named) or _sums_by_turns(named):
         named = {n: replace(p, kind="adversarial") if p.kind == "loss" else p for n, p in named.items()}
     train, train_aux = _train_losses(curves, named)
     if "train_loss" in overrides:
@@ -136,6 +137,19 @@ def _learns_from_rewards(named: Mapping[str, Name]) -> bool:
     fine-tuning and "reward_f1" of a model that predicts rewards do not.
     """
     return any(set(p.bare) & _REWARDS and set(p.bare) <= _REWARDS | _OF_EPISODES for p in named.values())
+
+
+# spaCy's console, which prints its scores as SCORE, and its logger for W&B.
+_SPACY = {"val/SCORE": re.compile(r"LOSS [A-Z0-9_]+$"), "score": re.compile(r"loss_(?:tok2vec|transformer)$")}
+
+
+def _sums_by_turns(named: Mapping[str, Name]) -> bool:
+    """Whether the losses are spaCy's: sums over the batches since the line before, of which the first covers one.
+
+    The batches grow by a schedule, so that such a sum may rise while the loss of an example falls; and what stands
+    under the embedding layer (TOK2VEC) is no loss but the square of its gradients. So only NaN says something there.
+    """
+    return any(score in named and any(map(loss.match, named)) for score, loss in _SPACY.items())
 
 
 def check_overrides(curves: Mapping[str, Points], overrides: Mapping[str, str]) -> None:
@@ -197,7 +211,8 @@ def _train_losses(curves: Mapping[str, Points], named: Mapping[str, Name]) -> tu
         total = bool(set(p.bare) & SUMS)
         astray = others and off_axis(name)
         again = "vs" in p.bare  # "lm loss vs samples": the same curve over another axis
-        return (astray, scarce, p.rank, again, not (plain or total), p.bare not in val_bares, -len(curves[name]))
+        lags = "current" not in tokens(name)  # Paddle's AvgCost beside its CurrentCost
+        return (astray, scarce, p.rank, again, not (plain or total), p.bare not in val_bares, -len(curves[name]), lags)
 
     order = sorted(found, key=key)
     return order[:1], order[1:]

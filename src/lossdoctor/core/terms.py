@@ -43,7 +43,8 @@ def off(values: NDArray[np.float64], total: int) -> NDArray[np.bool_]:
     """Where one of some curves, float64[curves, n], is not the sum of the others."""
     largest = values[total]
     rest = values.sum(axis=0) - largest
-    return ~(np.abs(largest - rest) <= _EQUAL * np.abs(largest))
+    same: NDArray[np.bool_] = np.abs(largest - rest) <= _EQUAL * np.abs(largest)
+    return ~same
 
 
 def find_terms(

@@ -10,13 +10,14 @@ from lossdoctor.readers._axes import axis_rank, may_be_absolute_time, parse_time
 from lossdoctor.readers._csv_dialect import Dialect, column_names, is_comment, is_header, number
 from lossdoctor.readers._histories import is_label
 from lossdoctor.readers._lines import text
-from lossdoctor.readers._table import TableBuilder
+from lossdoctor.readers._table import MAX_COLUMNS, TableBuilder
 
 # Texts that say "nothing here".
 _EMPTY = frozenset({b"none", b"null", b"na", b"n/a", b"-", b"--", b"nil", b"<na>", b"#n/a"})
 # A quoted cell longer than this, or over more lines, was never closed.
 _QUOTE_BYTES, _QUOTE_LINES = 1 << 20, 2_000
 _SHOWN = 8
+_UNNAMED_SHARE = 0.1  # a column without a name has a cell in that share of the rows, or it is damage
 _TIME = 1e9  # seconds since 1970 are above
 
 
@@ -47,6 +48,7 @@ class RowReader:
         self._names: list[str] = []
         self._headerless = False
         self._texts: dict[str, _Tally] = {}
+        self._unnamed: dict[str, int] = {}
         self._wide, self._short, self._headers, self._quotes = _Tally(), _Tally(), _Tally(), _Tally()
         self._cut_off = ""
 
@@ -56,9 +58,13 @@ class RowReader:
         return bool(self._open)
 
     def in_order(self, names: Iterable[str]) -> list[str]:
-        """Column names in the order of the headers; where few cells are filled, they were met in another."""
-        place = {name: i for i, name in enumerate(self._names)}
-        return sorted(names, key=lambda n: place.get(n, -1))
+        """Column names in the order of the headers; where few cells are filled, they were met in another.
+
+        Columns beyond the header are left out where only a few rows have them.
+        """
+        place = {name: i for i, name in enumerate([*self._names, *self._unnamed])}
+        few = self._few()
+        return sorted((n for n in names if n not in few), key=lambda n: place.get(n, -1))
 
     def start(self, data: bytes) -> int:
         """Find the header in the first lines. Returns the bytes used; the rest are rows."""
@@ -184,6 +190,7 @@ class RowReader:
                 self._change_header(cells, line)
                 return
             self._wide.add(line)
+            self._fill_unnamed(cells)
         for i, (name, cell) in enumerate(zip(columns, cells, strict=False)):
             if not cell:
                 continue
@@ -200,6 +207,20 @@ class RowReader:
             else:
                 cell_of(name, value)
         self._builder.end_row()
+
+    def _fill_unnamed(self, cells: list[bytes]) -> None:
+        """Keep numbers beyond the header under made-up names."""
+        for i in range(len(self.columns), min(len(cells), MAX_COLUMNS)):
+            value = number(cells[i])
+            name = f"col{i + 1}"
+            if value is not None and name not in self.columns:
+                self._unnamed[name] = self._unnamed.get(name, 0) + 1
+                self._builder.cell(name, value)
+
+    def _few(self) -> list[str]:
+        """Unnamed columns that only a few damaged rows have."""
+        least = max(2, _UNNAMED_SHARE * self._builder.rows)
+        return [n for n, count in self._unnamed.items() if count < least]
 
     def _odd_cell(self, name: str, cell: bytes, line: int) -> None:
         value = number(cell)
@@ -246,7 +267,7 @@ class RowReader:
             out.append(f"a header stands again in line {self._headers.line:,}{again}{what}")
         out += self._text_notes()
         rows = (
-            (self._wide, "rows have more cells than the header; these cells were left out"),
+            (self._wide, f"rows have more cells than the header; {self._about_unnamed()}"),
             (self._short, "rows have fewer cells than the header"),
             (self._quotes, "quotes are never closed"),
         )
@@ -256,6 +277,15 @@ class RowReader:
         if self._builder.left_out:
             out.append("there are too many columns; further ones were left out")
         return out
+
+    def _about_unnamed(self) -> str:
+        """What became of the cells beyond the header."""
+        few = self._few()
+        names = [n for n in self._unnamed if n not in few]
+        if not names:
+            return "these cells were left out"
+        shown = ", ".join(names[:_SHOWN])
+        return f"they are called {shown}; say what they are, as in --metric val_loss={names[0]}"
 
     def _advice(self) -> str:
         """How to say which column of a table without a header is the loss, where that is open."""

@@ -218,6 +218,7 @@ def _unknown(source: Source) -> NotRecognizedError:
             problem = f"its first line alone is longer than {PROBE_BYTES >> 10} KiB, which no line of a log is"
         else:
             problem = (
-                "no reader recognises this text: it has no table, records or lines with named numbers such as a loss"
+                "no reader recognises this text: it is no table and no list of records, and no loss or other metric"
+                " recurs in its lines under a name that lossdoctor knows"
             )
     return NotRecognizedError(source.path, problem, hint=f"formats read are {known}")

@@ -14,6 +14,7 @@ from lossdoctor.readers.text.counters import integral
 from lossdoctor.readers.text.curves import build
 from lossdoctor.readers.text.layout import Block
 from lossdoctor.readers.text.scan import Scan
+from lossdoctor.readers.text.settle import by_section, directed, runs_of
 from lossdoctor.readers.text.words import kind_of, setting
 
 _WHOLE = frozenset({"batch_size", "classes", "planned_steps", "warmup_steps", "steps_per_epoch"})
@@ -31,23 +32,26 @@ _EVENT_TEXT = {
 
 
 def histories_of(scan: Scan, source: Source, notes: list[str]) -> list[TrainingHistory]:
-    """One history, or none when no metric recurs in the text."""
+    """One history, or one per run where another begins under other names; none when no metric recurs in the text."""
     everything = _without_echoes(scan.blocks(), scan.echoes)
+    everything = by_section(directed([b for b in everything if len(b)]), scan.sections)
     blocks = one_rank(everything)
     fillers = np.array(scan.fillers, dtype=np.int64)
     axis = assign(blocks, fillers)
-    curves = build([b for b in blocks if len(b) and b.steps is not None], scan.sections, counted=axis.unit != "row")
-    if source.name.lower().endswith(_SOURCES) and not any(map(_is_plain, curves.items())):
-        curves = {}  # examples in documentation and source code, not a log
-    if not curves:
-        curves = _numbers_only(scan, source, axis)
-        if not curves:
-            return []
+    runs = _curves(blocks, scan, axis)
+    if source.name.lower().endswith(_SOURCES) and not any(map(_is_plain, (item for c in runs for item in c.items()))):
+        runs = []  # examples in documentation and source code, not a log
+    if not runs:
+        runs = [curves] if (curves := _numbers_only(scan, source, axis)) else []
     context = _context(everything, axis)
+    if turned := {c.key: c.name for b in blocks for c in b.layout.metrics if c.negated}:
+        axis.notes += [f"{key} is to be maximised: {name} is its negative" for key, name in turned.items()]
+    if len(runs) > 1:
+        axis.notes.append(f"the log holds {len(runs)} runs: its steps return to the start under other names")
     return [
         TrainingHistory(
             curves,
-            path=source.path,
+            path=source.path if len(runs) == 1 else f"{source.path}#{k}",
             format="text",
             step_unit=axis.unit,
             context=context,
@@ -55,7 +59,18 @@ def histories_of(scan: Scan, source: Source, notes: list[str]) -> list[TrainingH
             notes=[*notes, *axis.notes, *_event_notes(scan)],
             events=scan.events,
         )
+        for k, curves in enumerate(runs, 1)
     ]
+
+
+def _curves(blocks: list[Block], scan: Scan, axis: Axis) -> list[dict[str, Curve]]:
+    """The curves of each run in the log; empty when no metric recurs."""
+    blocks = [b for b in blocks if len(b) and b.steps is not None]
+    parts = runs_of(blocks)
+    found = [build(part, scan.sections, counted=axis.unit != "row") for part in parts]
+    if len(parts) > 1 and not all(found):
+        found = [build(blocks, scan.sections, counted=axis.unit != "row")]
+    return [curves for curves in found if curves]
 
 
 def _without_echoes(blocks: list[Block], echoes: list[int]) -> list[Block]:

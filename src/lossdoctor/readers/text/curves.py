@@ -116,7 +116,10 @@ def _add(block: Block, sections: list[tuple[int, str]], marks: Ints, series: dic
         present = values != MISSING
         if not present.any():
             continue
+        if column.negated:
+            values = np.where(present, -values, MISSING)
         held = block.layout.bar == "tqdm" and (column.split in ("val", "test") or column.key.endswith("_epoch"))
+        held &= not block.averaged  # a bar of its own is a new evaluation
         for split in ("", "val", "test"):
             chosen = present & (splits == split) if splits is not None and not column.split else present
             if splits is None or column.split:

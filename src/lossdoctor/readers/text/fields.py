@@ -6,14 +6,14 @@ import re
 from dataclasses import dataclass, replace
 
 from lossdoctor.core.names import parse
-from lossdoctor.readers.text.keys import Key, find_key
-from lossdoctor.readers.text.layout import Column, Layout
-from lossdoctor.readers.text.prefix import CLOCK, STAMP, prefix_end, rank_of
+from lossdoctor.readers.text.items import PLURALS, Item, items_of, value_of
+from lossdoctor.readers.text.layout import NO_COUNTERS, Column, Layout
+from lossdoctor.readers.text.prefix import STAMP, prefix_end, rank_of
 from lossdoctor.readers.text.words import (
     KNOWN_KINDS,
-    SPACED_UNIT,
-    UNIT,
     counter,
+    is_cost,
+    is_maximised_objective,
     kind_of,
     pure_split,
     setting,
@@ -21,11 +21,9 @@ from lossdoctor.readers.text.words import (
 )
 
 MAX_NUMBERS = 400
-_TOTAL = frozenset({"/", "of", "out of"})
-_ARROW = frozenset({"->", "-->", "→", "=>", "==>"})
-_NOISE = frozenset({"-", ":", "x", "×", "<", "±", "+/-", "+-", "~", "^", "*", "..", "...", "–", "<?,"})
 _CODE = re.compile(
-    r"\b(?:def|class|import|return|assert|elif|lambda|except|yield|self\.|print0?\(|printf\(|f\"|f')"
+    r"\b(?:(?:def|import|return|assert|elif|lambda|except|yield) +[A-Za-z_(\[{\"']|class +[A-Z]"
+    r"|self\.|print0?\(|printf\(|f\"|f')"
     r"|\{[a-zA-Z_][\w.]*[}:!(\[+]|[+\-*/]= | == |\)\s*:\s*$|\w\(\)|;\s*$"
     r"|^\s*(?:#include|//|>>> |if |for |while |with )|%\("
 )
@@ -34,19 +32,6 @@ _SKIP = re.compile(
 )
 _KERAS = re.compile(r"\[[=>.]+\]|━{2,}|^[^:]*\s-\s")
 _TQDM = re.compile(r"\d%\s?\||\d%[|\s]*[█▏▎▍▌▋▊▉#━]|\[\d\d:\d\d<|it/s\]")
-
-
-@dataclass(slots=True)
-class _Item:
-    slot: int
-    key: Key | None
-    opener: str
-    total: int = -1
-    average: int = -1
-    unit: str = ""
-    ctx: str = ""
-    head: str = ""
-    noise: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +49,13 @@ def analyse(line: str, parts: list[str]) -> Fields | None:
         line: the line, runs of blanks collapsed.
         parts: the same line as text and numbers in turn.
     """
-    if _SKIP.search(line) or _CODE.search(line):
+    begin = prefix_end(line)
+    if _SKIP.search(line) or _CODE.search(line[begin:]):
         return None
     if len(parts) > 2 * MAX_NUMBERS:
         return None
     starts = _offsets(parts)
-    begin = prefix_end(line)
-    items = _items(line, parts, starts, begin)
+    items = items_of(line, parts, starts, begin)
     if len(items) > 1 or not line.lstrip().startswith(("|", "│", "║", "┃")):
         for item in items:  # "| name | 1.2 | name | 3.4 |" is a table of results, not of metrics over time
             if item.key is not None and item.key.boxed:
@@ -86,7 +71,7 @@ def analyse(line: str, parts: list[str]) -> Fields | None:
         slots.append(starts.index(rank_at))
         rank = -1
     metrics = [c for c in columns if c.role == "metric"]
-    counters = [c for c in columns if c.role not in ("metric", "rank")]
+    counters = [c for c in columns if c.role not in NO_COUNTERS]
     single = len(metrics) + len(counters) == 1 and _only_one(line[begin:], items, starts, begin)
     if metrics and not counters and not single and not any(_is_known(c) or setting(c.key) for c in metrics):
         return None
@@ -118,7 +103,7 @@ def _offsets(parts: list[str]) -> list[int]:
     return starts
 
 
-def _only_one(message: str, items: list[_Item], starts: list[int], begin: int) -> bool:
+def _only_one(message: str, items: list[Item], starts: list[int], begin: int) -> bool:
     """Whether the message is one key and one value: few words, no sentence around it."""
     if len(items) != 1 or items[0].key is None or len(message.split()) > 9:
         return False
@@ -135,88 +120,31 @@ def _stamp_slots(line: str, starts: list[int]) -> list[int]:
     return found if len(found) == 6 else []
 
 
-def _items(line: str, parts: list[str], starts: list[int], begin: int) -> list[_Item]:
-    clock = {i for m in CLOCK.finditer(line) for i, s in enumerate(starts) if m.start() <= s < m.end()}
-    items: list[_Item] = []
-    last: _Item | None = None
-    fresh = False  # the number before is the item's own value, so a unit after it is the item's
-    context = ""
-    carried = ""  # text whose "number" was the word nan or inf: "number of nan iterations: 0"
-    for i, start in enumerate(starts):
-        if start < begin:
-            continue
-        piece = parts[2 * i]
-        if start - len(piece) < begin:
-            piece = line[begin:start]
-        elif last is not None and fresh:
-            piece = _take_unit(last, piece)
-        elif last is not None:
-            piece = piece.lstrip("%")
-        fresh = False
-        piece, carried = carried + piece, ""
-        core = piece.strip()
-        if i in clock:
-            context = split_in(piece) or context
-            last = None
-            continue
-        if last is not None and core in _TOTAL and last.total < 0:
-            last.total = i
-            continue
-        if last is not None and core == "(" and last.average < 0:
-            last.average = i
-            continue
-        if last is not None and core in _ARROW:
-            last.slot = i
-            continue
-        key = find_key(piece) if core and core not in _NOISE else None
-        if parts[2 * i + 1][-1:].isalpha() and not (key is not None and (key.strong or _is_metric(key.text))):
-            carried, last = piece + parts[2 * i + 1], None
-            continue
-        context = (key.split if key else split_in(piece)) or context
-        last = _Item(i, key, core, ctx=context, head=piece, noise=core in _NOISE)
-        items.append(last)
-        fresh = True
-    if last is not None and fresh:
-        _take_unit(last, parts[-1])
-    return items
-
-
-_GLUED_COUNTER = re.compile(r"(?:st|nd|rd|th)?[ -]?(epochs?|steps?|iters?|iterations?|batch)(?![\w=])")
-
-
-def _take_unit(last: _Item, piece: str) -> str:
-    """Take the unit that belongs to the number before off the text; ``1epoch`` names its own counter."""
-    if last.key is None:
-        match = _GLUED_COUNTER.match(piece)
-        if match and not piece.startswith((" ", "-")):
-            last.key = Key(match.group(1), True, "", False)
-            return piece[match.end() :]
-    match = UNIT.match(piece) or SPACED_UNIT.match(piece)
-    if not match:
-        return piece
-    last.unit = last.unit or match.group().strip()
-    return piece[match.end() :]
-
-
-def _classify(items: list[_Item], line: str, parts: list[str], begin: int) -> tuple[list[Column], list[int], str]:
+def _classify(items: list[Item], line: str, parts: list[str], begin: int) -> tuple[list[Column], list[int], str]:
     bar = bool(_TQDM.search(line))
+    timed = "reader_cost" in line  # Paddle's: so is the batch_cost beside it
     columns: list[Column] = []
     slots: list[int] = []
     names: set[str] = set()
     line_split = "val" if "Saving dict for" in line else ""  # TensorFlow's Estimator after an evaluation
+    if "CurrentEval:" in line:  # Paddle's evaluators of the batches it trains on
+        for item in items:
+            item.ctx = ""
+    if bar and items[0].key is not None and items[0].unit == "%":  # "valid: 100%|███| 1/1 [00:00<00:00, loss=0.3]"
+        line_split = pure_split(items[0].key.text)
     before = ""  # the split that the metric before named itself
     head_word, head_at = "", 0
     for n, item in enumerate(items):
         following = items[n + 1] if n + 1 < len(items) else None
         column: Column | None
         if item.key is None and n > 0:
-            item.key = _value_of(items[n - 1], item)
+            item.key = value_of(items[n - 1], item.opener)
         if item.key is None:
             column = _unkeyed(n, item, items, line, parts, begin)
         else:
             column, counted = _counter(item, following)
             line_split = counted or line_split
-            if column is None:
+            if column is None and not (timed and is_cost(item.key.text)):
                 if word := _metric_word(item):
                     head_word, head_at = word, len(columns)
                 whole = parts[2 * item.slot + 1].strip(" +-").isdigit()
@@ -244,10 +172,7 @@ def _classify(items: list[_Item], line: str, parts: list[str], begin: int) -> tu
     return columns, slots, line_split
 
 
-_PLURALS = ("epochs", "steps", "iterations", "iters", "updates", "batches")
-
-
-def _counter(item: _Item, following: _Item | None) -> tuple[Column | None, str]:
+def _counter(item: Item, following: Item | None) -> tuple[Column | None, str]:
     """The counter column of a keyed number, and the split that its key names (``Train Epoch: 1``)."""
     assert item.key is not None
     text = re.sub(r"\s*\([^)]*\)", "", item.key.text)
@@ -260,22 +185,14 @@ def _counter(item: _Item, following: _Item | None) -> tuple[Column | None, str]:
             return Column("epoch", item.key.text, total=item.total >= 0), pure_split(text)
         return None, ""
     role, order = found
-    plural = text.lower().endswith(_PLURALS) and not text.lower().endswith("timesteps")
+    plural = text.lower().endswith(PLURALS) and not text.lower().endswith("timesteps")
     plural_setting = plural and item.total < 0 and following is None
     if plural_setting or item.unit not in ("", "k", "K", "M"):
         return None, ""
     return Column(role, item.key.text, order=order, total=item.total >= 0), split or item.key.split
 
 
-def _value_of(before: _Item, item: _Item) -> Key | None:
-    """``Loss after epoch 5: 0.3``: the metric is named before the counter, the value stands after it."""
-    if before.key is None or item.opener not in (":", "=", "is", "->") or counter(before.key.text) is None:
-        return None
-    head = before.head[: before.head.rfind(before.key.text)]
-    return find_key(re.sub(r"\([^)]*\)\s*", "", head).strip(" \t-").removesuffix(" at").removesuffix(" after"))
-
-
-def _unkeyed(n: int, item: _Item, items: list[_Item], line: str, parts: list[str], begin: int) -> Column | None:
+def _unkeyed(n: int, item: Item, items: list[Item], line: str, parts: list[str], begin: int) -> Column | None:
     """A number without a key: a position ``[50/1000]``, or the one that opens the line (``[10]``, ``10:``)."""
     if item.unit or item.noise:
         return None
@@ -333,7 +250,7 @@ def _name_leads(columns: list[Column]) -> None:
         columns[pairs[0]] = Column("epoch", "", total=first.total)
 
 
-def _metric_word(item: _Item) -> str:
+def _metric_word(item: Item) -> str:
     """A loss or accuracy named before the key without a number of its own: ``Loss - train: 0.5``."""
     assert item.key is not None
     head = item.head[: item.head.rfind(item.key.text)] if item.key.text in item.head else ""
@@ -345,12 +262,14 @@ def _metric_word(item: _Item) -> str:
 
 
 def _metric(
-    item: _Item, line_split: str, before: str, head_word: str, names: set[str], *, whole: bool, bar: bool
+    item: Item, line_split: str, before: str, head_word: str, names: set[str], *, whole: bool, bar: bool
 ) -> Column | None:
     assert item.key is not None
     key = item.key.text
     own = pure_split(key)
     name = key
+    if key == "best" and before in ("val", "test"):  # CatBoost: it tells which way the metric is to go
+        return Column("best", key)
     if own:
         if (item.unit and item.unit != "%") or whole or bar:
             return None
@@ -358,8 +277,12 @@ def _metric(
     kind = kind_of(name)
     if setting(key):
         kind = "setting"
-    if kind in ("not", "clock", "epoch") or (item.unit and item.unit != "%" and kind not in KNOWN_KINDS):
+    if kind in ("not", "clock", "epoch"):
         return None
+    if item.unit and item.unit != "%" and (kind not in KNOWN_KINDS or is_cost(key)):  # "cost: 12.3 s" is a time
+        return None
+    if upside_down := is_maximised_objective(key):
+        name = f"-{key}"
     split = parse(name).split
     if not split:
         split = item.ctx or line_split
@@ -372,4 +295,4 @@ def _metric(
             return None
     fraction = item.total >= 0 and kind in ("accuracy", "score")
     average = item.average >= 0 and not fraction
-    return Column("metric", key, name, split, total=fraction, average=average)
+    return Column("metric", key, name, split, total=fraction, average=average, negated=upside_down)

@@ -12,6 +12,8 @@ _TRAILING_PAREN = re.compile(r"^(.*?)\s*\(([^()]*)\)\s*$", re.S)
 _DELIMITER = re.compile(
     r"[|,;\t\]\[{}()\"│┃║━─•»]|(?<!\w)'|'(?!\w)|\s[-–—*]+\s|(?<!\b[Vv]al)(?<!\b[Aa]vg)(?<!\b[Aa]cc)[.!?]\s|:\s|\s{2,}|[-=]+>|→|\s\*|^\s*[-*#>]+\s"
 )
+_PAIR = re.compile(r"[(\[]\s*(['\"]?)([A-Za-z][\w ./@%+-]{0,79})\1\s*,$")
+_BRACKETED = re.compile(r"\[\s*([A-Za-z][\w ./%-]{0,40}?)\s*\]$")
 _SEPARATORS = ":=|│┃║"
 _WORD = re.compile(r"[A-Za-z_][\w./'@%+-]*$")
 _UNIT_NOTE = re.compile(r"^(?:%|\w{1,3}|ms|sec(?:s|onds)?|MB|GB|avg|running|smoothed|it/s|[\w ]*/[\w ]*)$")
@@ -58,13 +60,20 @@ def find_key(text: str) -> Key | None:
         return None
     if bare[-1] in "'\"":
         return _quoted(bare, strong, bracket)
+    if pair := _PAIR.search(bare):
+        return _of_pair(bare[: pair.start()], pair.group(2).strip())
+    if bare[-1] == "]" and (inside := _BRACKETED.search(bare)):  # "[Loss] 0.3 | [step] 104"
+        known = _known(inside.group(1))
+        return Key(inside.group(1), True, split_in(bare[: inside.start()]), bracket) if known else None
     note = _TRAILING_PAREN.match(bare)
     suffix = ""
     if note:
         if split_in(note.group(2)):
             suffix = f" ({note.group(2)})"
         elif not _UNIT_NOTE.match(note.group(2).strip()):
-            return None
+            if not (strong and note.group(1)[-1:].isalpha() and bare[note.end(1)] == "("):
+                return None
+            suffix = f"({note.group(2)})"  # "Obj(log[Pzx]) = -34"
         bare = note.group(1)
     start = 0
     for match in _DELIMITER.finditer(bare):
@@ -87,6 +96,14 @@ def find_key(text: str) -> Key | None:
     if used < len(words):
         head += " " + " ".join(words[: len(words) - used])
     return Key(name + suffix, strong, split_in(suffix) or split_in(head), bracket, boxed)
+
+
+def _of_pair(before: str, name: str) -> Key:
+    """The key of a pair of name and value; what is set to the pair names it better: ``Validation-acc=('acc', 0.9)``."""
+    outer = find_key(before) if before.rstrip()[-1:] in ("=", ":") else None
+    if outer is not None and kind_of(outer.text) in KNOWN_KINDS:
+        return outer
+    return Key(name, True, split_in(before), False)
 
 
 def _quoted(bare: str, strong: bool, bracket: bool) -> Key | None:

@@ -13,6 +13,7 @@ from lossdoctor.readers.text.shapes import to_float
 
 MISSING = -1.7976931348623157e308
 """Stands for an empty cell of a table, which is not the same as a NaN that was printed."""
+NO_COUNTERS = frozenset({"metric", "rank", "best"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,13 +22,14 @@ class Column:
 
     Attributes:
         role: ``"step"``, ``"pos"`` (a position without a name), ``"lead"`` (a number that opens the line),
-            ``"epoch"``, ``"rank"`` or ``"metric"``.
+            ``"epoch"``, ``"rank"``, ``"best"`` (the best value so far) or ``"metric"``.
         key: the log's word for it.
         name: of a metric: the curve's name.
         split: of a metric: ``"train"``, ``"val"``, ``"test"`` or ``""``.
         order: among step counters, 0 for the surest.
         total: another column follows with the total (``10/100``); for a metric, with the denominator.
         average: another column follows with a running average (``6.9 (7.0)``).
+        negated: the log prints what is to be maximised; its negative is the loss.
     """
 
     role: str
@@ -37,6 +39,7 @@ class Column:
     order: int = 0
     total: bool = False
     average: bool = False
+    negated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +74,7 @@ class Layout:
     @property
     def counters(self) -> list[Column]:
         """The columns that say where in the run the line is."""
-        return [c for c in self.columns if c.role not in ("metric", "rank")]
+        return [c for c in self.columns if c.role not in NO_COUNTERS]
 
     def at(self, column: Column) -> int:
         """Index of a column's value in a row."""

@@ -17,6 +17,7 @@ _LEVEL = re.compile(
     r"(?<![\w/=])[\[(]?(?:INFO|DEBUG|WARNING|WARN|ERROR|CRITICAL|NOTICE|Info|info)[\])]?(?![\w=])[ \t:|\-\]>]*"
 )
 _ABSL = re.compile(r"^\s*[IWEF]\d{4,8} \d\d:\d\d:\d\d[.\d]*\s+\d+\s+[\w./-]+:\d+\]\s*")
+_KALDI = re.compile(r"\s*V?LOG(?:\[\d+\])? \(\S+\.(?:cc|cu|h):\d+\) +")  # "LOG (nnet3-train:Print():nnet.cc:12) "
 _PIECE = re.compile(
     r"(?:\s+|[\[(]?(?:" + CLOCK.pattern + r")(?:[ \t]*(?:[+-]\d{4}|Z|UTC|AM|PM))?[\])]?[ \t]*[:|>,-]*"
     r"|[\[(](?:[\w./-]+\.(?:py|cc|cpp):\d+(?::\w+)?|\w+:\d+)[\])][ :|-]*"
@@ -31,6 +32,8 @@ _PIECE = re.compile(
 )
 _LOGGER = re.compile(r"[A-Za-z_][\w.]*:(?!\s*[-+.\d])")
 _RANK = re.compile(r"(?:\b[Rr]ank|RANK)[\s:=_-]{0,3}(\d+)|^\[?(?:default|gpu|GPU)(\d+)\]?:|\[\d+,(\d+)\]<std")
+_QUOTED = re.compile(r"(?:#|>|//) +(?=[\[(\w])")  # pasted as a comment or as a quotation
+_THREAD = re.compile(r"\d+\][ :|\-]*")
 _LABEL = re.compile(r"^\s*(\d{1,4}): (?=\S)")
 
 
@@ -41,14 +44,17 @@ def prefix_end(line: str) -> int:
     >>> line[prefix_end(line):]
     'eta: 1'
     """
-    end = 0
-    match = _ABSL.match(line)
+    quoted = _QUOTED.match(line)
+    end = quoted.end() if quoted else 0
+    match = _ABSL.match(line, end) or _KALDI.match(line, end)
     if match:
         return match.end()
     level = _LEVEL.search(line, 0, 200)
     if level and not re.search(r"[=%{]|loss", line[: level.start()]):
         end = level.end()
-        if level.group().endswith(":"):  # "INFO:tensorflow:loss = 1", the default of Python's logging
+        if "[" in line[: level.start()] and (thread := _THREAD.match(line, end)):  # "[10/21/2018 16:13:01 INFO 1397]"
+            end = thread.end()
+        elif level.group().endswith(":"):  # "INFO:tensorflow:loss = 1", the default of Python's logging
             name = _LOGGER.match(line, end)
             end = name.end() if name else end
     for _ in range(8):

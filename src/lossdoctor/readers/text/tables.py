@@ -17,6 +17,7 @@ _GAP = re.compile(r"\s{2,}|\t+")
 _RULER = re.compile(r"^[\s|+:=_┃│─━┄═╪┼╋├┤┝┥╞╡-]+$")
 _BAR = re.compile(r":?\s+\d+%\s?\|.*$|\s+\d+%\s?[█▏▎▍▌▋▊▉━].*$")
 _PIPES = str.maketrans("│┃║", "|||")
+_SPACY_LOSS = "LOSS "
 PATIENCE = 6
 EMPTY = frozenset({"", "-", "--", "n/a", "na", "none", "null", "no log", "nolog", "+", "—"})
 
@@ -76,7 +77,8 @@ class Table:
         self._separator = "|" if "|" in self._header else ("," if "," in self._header else "")
         self._spans: list[tuple[int, int]] = []
         self.per_class = names[0] == "Class"
-        columns, self._kept = _columns([n.removeprefix("Box(").rstrip(")") for n in names], "val/" * self.per_class)
+        plain = [n.removeprefix("Box(").rstrip(")") for n in names]
+        columns, self._kept = _columns(plain, _of_validation(plain))
         self.layout = Layout(tuple(columns), bar="", source=number)
         self._all = rows
         self._rows: Rows | None = None
@@ -143,7 +145,16 @@ class Table:
         return values if numbers * 2 > len(cells) else None
 
 
-def _columns(names: list[str], prefix: str) -> tuple[list[Column], list[bool]]:
+def _of_validation(names: list[str]) -> frozenset[str]:
+    """The columns that tell of the validation though their names do not: Ultralytics' per class, spaCy's scores."""
+    if names[0] == "Class":
+        return frozenset(names)
+    if names[:2] == ["E", "#"] and any(n.startswith(_SPACY_LOSS) for n in names):
+        return frozenset(n for n in names if not n.startswith(_SPACY_LOSS))
+    return frozenset()
+
+
+def _columns(names: list[str], validation: frozenset[str]) -> tuple[list[Column], list[bool]]:
     columns: list[Column] = []
     kept = []
     seen: set[str] = set()
@@ -155,7 +166,8 @@ def _columns(names: list[str], prefix: str) -> tuple[list[Column], list[bool]]:
         elif role is None and pure_split(name):
             columns.append(Column("metric", name, f"{name}/loss", pure_split(name)))
         elif role is None and kind_of(name) not in ("clock", "not") and name not in (*seen, "Class", "Images", "Size"):
-            columns.append(Column("metric", name, prefix + name, parse(prefix + name).split))
+            full = f"val/{name}" if name in validation else name
+            columns.append(Column("metric", name, full, parse(full).split))
             seen.add(name)
         else:
             kept.append(False)

@@ -10,7 +10,7 @@ from lossdoctor.core.names import TEST, TRAIN, VALIDATION, parse, tokens
 _STEP = {
     **dict.fromkeys(("step", "steps", "globalstep", "gstep"), 0),
     **dict.fromkeys(("iter", "iters", "iteration", "iterations", "itr", "it"), 1),
-    **dict.fromkeys(("update", "updates", "timesteps", "minibatch"), 2),
+    **dict.fromkeys(("update", "updates", "timesteps", "minibatch", "minibatches"), 2),
     **dict.fromkeys(("batch", "mb", "batches"), 3),
     **dict.fromkeys(("round", "episode", "generation", "gen", "tick"), 4),
 }
@@ -31,7 +31,7 @@ _CLOCK = frozenset(
     | {"overhead", "maxmem", "gflops", "tflops", "flops"}
 )
 _UNITS = (
-    r"ms|s|sec|secs|seconds?|mins?|minutes?|h|hrs?|hours?|us|µs|ns|it/s|s/it|[KMGT]i?B|[kKMGT]|B|MB|GB"
+    r"ms|s|sec|secs|seconds?|mins?|minutes?|h|[Hh]rs?|hours?|us|µs|ns|it/s|s/it|[KMGT]i?B|[kKMGT]|B|MB|GB"
     r"|\w+/s(?:ec)?|s/\w+|ms/\w+|\w+/sec\w*"
 )
 UNIT = re.compile(rf"(?:%|(?:{_UNITS})(?!\w))")
@@ -93,8 +93,12 @@ def kind_of(key: str) -> str:
     words = set(tokens(key))
     if words & _NOT_NOW:
         return "not"
+    if is_maximised_objective(key.removeprefix("-")):
+        return "loss"
     if _AVERAGE_PRECISION.match(key):
         return "score"
+    if "cost" in words and words & _CLOCK:  # MXNet's "Time cost" is no objective
+        return "clock"
     if "cost" in words or "bpd" in words or ("dim" in words and words & {"bit", "bits"}):
         return "loss"
     kind = parse(key).kind
@@ -103,6 +107,24 @@ def kind_of(key: str) -> str:
     if words & _CLOCK and kind not in KNOWN_KINDS:
         return "clock"
     return kind
+
+
+def is_cost(key: str) -> bool:
+    """Whether the key says "cost", which is a loss or a time, and no "loss"."""
+    words = tokens(key)
+    return "cost" in words and "loss" not in words
+
+
+_OBJECTIVE = re.compile(r"(?:average |overall |overall average )?objective function$|obj\(log\[p\w*\]\)$", re.I)
+
+
+def is_maximised_objective(key: str) -> bool:
+    """Whether a toolkit names so an objective that it maximises: Kaldi's, and eesen's log-likelihood of the labels.
+
+    >>> is_maximised_objective("Average objective function"), is_maximised_objective("objective")
+    (True, False)
+    """
+    return _OBJECTIVE.match(key) is not None
 
 
 @lru_cache(maxsize=8192)
