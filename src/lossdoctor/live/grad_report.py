@@ -37,8 +37,11 @@ _SHOWN = 200  # rows of the printed table; the dicts have them all
 _NAMED = 8  # parameters whose non-finite values are counted below the table
 _COLUMNS = ("parameter", "shape", "|grad|", "|param|", "ratio", "max", "zeros", "verdict")
 _WIDTHS = (21, 10, 7, 7, 7, 7, 5, 9)
-_BOX = "font-family:system-ui,sans-serif;font-size:13px;line-height:1.45"
-_TINTS = {"none": "#8A5A00", "zero": "#8A5A00", "vanishing": "#8A5A00", "exploding": "#B3261E", "nonfinite": "#B3261E"}
+_BOX = "font-family:system-ui,sans-serif;font-size:13px;line-height:1.45;font-variant-numeric:tabular-nums"
+# Legible on white and on black; the word says it too.
+_AMBER, _RED = "#A86B00", "#D0451B"
+_TINTS = {"none": _AMBER, "zero": _AMBER, "vanishing": _AMBER, "exploding": _RED, "nonfinite": _RED}
+_LEFT = (0, 1, len(_COLUMNS) - 1)
 
 
 @dataclass(frozen=True)
@@ -121,18 +124,22 @@ class GradReport:
         return "\n".join(textwrap.fill(line, 80, subsequent_indent="  ") if len(line) > 80 else line for line in lines)
 
     def _repr_html_(self) -> str:
-        head = "".join(f"<th style='text-align:left;padding:2px 10px 2px 0'>{escape(c)}</th>" for c in _COLUMNS)
+        head = "".join(f"<th style='{_side(i)}'>{escape(c)}</th>" for i, c in enumerate(_COLUMNS))
         body = []
         for row in self.rows[:_SHOWN]:
-            tint = _TINTS.get(row.verdict)
-            style = f" style='color:{tint};font-weight:600'" if tint else ""
             *cells, verdict = _cells(row, None)
+            inner = "".join(f"<td style='{_side(i)}'>{escape(cell)}</td>" for i, cell in enumerate(cells))
+            tint = _TINTS.get(row.verdict)
+            style = f"{_side(0)};color:{tint};font-weight:600" if tint else _side(0)
             tip = escape(VERDICTS[row.verdict], quote=True)
-            inner = "".join(f"<td style='padding:0 10px 0 0'>{escape(cell)}</td>" for cell in cells)
-            body.append(f"<tr>{inner}<td{style} title='{tip}'>{escape(verdict)}</td></tr>")
+            body.append(f"<tr>{inner}<td style='{style}' title='{tip}'>{escape(verdict)}</td></tr>")
         more = f"<div>… {len(self.rows) - _SHOWN:,} more</div>" if len(self.rows) > _SHOWN else ""
-        table = f"<table style='border-collapse:collapse'><tr>{head}</tr>{''.join(body)}</table>"
+        table = f"<table style='border-collapse:collapse;color:inherit'><tr>{head}</tr>{''.join(body)}</table>"
         return f'<div style="{_BOX}"><b>{escape(self.summary)}</b>{table}{more}</div>'
+
+
+def _side(column: int) -> str:
+    return f"text-align:{'left' if column in _LEFT else 'right'};padding:0 12px 0 0"
 
 
 @torch.no_grad()
@@ -240,6 +247,5 @@ def _cells(row: GradRow, width: int | None) -> tuple[str, ...]:
 
 
 def _line(cells: Sequence[str]) -> str:
-    left = (0, 1, len(cells) - 1)
-    fitted = (c.ljust(w) if i in left else c.rjust(w) for i, (c, w) in enumerate(zip(cells, _WIDTHS, strict=True)))
+    fitted = (c.ljust(w) if i in _LEFT else c.rjust(w) for i, (c, w) in enumerate(zip(cells, _WIDTHS, strict=True)))
     return " ".join(fitted).rstrip()

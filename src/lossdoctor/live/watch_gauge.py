@@ -7,11 +7,13 @@ norms and counts, as ``"grad"``, ``"grad/<layer>"``); :func:`readings` makes of 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -48,6 +50,8 @@ class Gauge:
         self._parameters, self._plan, self._wanted, self._shares = parameters, plan, wanted, shares
         self._meter: UpdateMeter | None = None
         self._coming: list[tuple[Pending[Any], Callable[[Any], Sums | None]]] = []
+        self._device = next((p.device for p in parameters if p.is_cuda), None)
+        self._clock: list[tuple[Any, Any]] = []
 
     def before(self) -> None:
         """Ahead of the step, before or after its gradients are made: remembers some of the parameters."""
@@ -99,6 +103,23 @@ class Gauge:
             places = np.arange(len(self._parameters))
             self._await(self._parameters, lambda v: _squares("param", v, places, plan, shares, False))
         self._parameters, self._meter = (), None  # what waits for the device keeps no model alive
+
+    @contextmanager
+    def timed(self) -> Iterator[None]:
+        """What the body asks of a GPU is timed there."""
+        if self._device is None:
+            yield
+            return
+        stream = torch.cuda.current_stream(self._device)
+        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
+        begin.record(stream)
+        yield
+        end.record(stream)
+        self._clock.append((begin, end))
+
+    def device_seconds(self) -> float:
+        """The time that a GPU spent on it; 0 on the CPU, or while it is not known."""
+        return sum(a.elapsed_time(b) for a, b in self._clock if a.query() and b.query()) / 1e3
 
     def ready(self) -> bool:
         """Whether all numbers have arrived."""

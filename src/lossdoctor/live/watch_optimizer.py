@@ -85,7 +85,8 @@ class WatchedOptimizer:
         if self.pace.due() and not _capturing():
             began = perf_counter()
             self._gauge = self._prepared(optimizer)
-            self._gauge.before()
+            with self._gauge.timed():
+                self._gauge.before()
             self._cost = perf_counter() - began
         closure = args[1] if len(args) > 1 else kwargs.get("closure")
         if not callable(closure):
@@ -112,7 +113,8 @@ class WatchedOptimizer:
         self._asked = True
         if self._gauge is not None:
             began = perf_counter()
-            self._gauge.gradients(getattr(optimizer, "grad_scale", None), getattr(optimizer, "found_inf", None))
+            with self._gauge.timed():
+                self._gauge.gradients(getattr(optimizer, "grad_scale", None), getattr(optimizer, "found_inf", None))
             self._cost += perf_counter() - began
         if not self._watch.monitor.before_step(optimizer):
             self.left_out += 1
@@ -124,7 +126,8 @@ class WatchedOptimizer:
             gauge, self._gauge = self._gauge, None
             if gauge is not None and self._asked:
                 began = perf_counter()
-                gauge.after()
+                with gauge.timed():
+                    gauge.after()
                 self._watch.measured(self.index, self.pace.count, gauge)
                 self._cost += perf_counter() - began
                 self.pace.paid(self._cost + PER_VALUE * self._values(), own=self._cost)

@@ -69,6 +69,12 @@ class Pace:
             return
         self._choose(self._share * median(self._steps), fmean(self._thorough))
 
+    def on_device(self, seconds: float) -> None:
+        """What the last measurement took on a GPU, known when its numbers have arrived: the longer time counts."""
+        costs = self._thorough if self.thorough else self._light
+        if costs and seconds > costs[-1]:
+            costs[-1] = seconds
+
     def _choose(self, allowed: float, full: float) -> None:
         """Distances within ``allowed`` seconds per step: thorough ones are rarer than the others when they are dear."""
         if full <= _OFTEN * allowed:

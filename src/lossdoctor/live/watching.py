@@ -155,6 +155,8 @@ class Watch:
         while self._waiting and (wait or self._waiting[0][2].ready()):
             index, number, gauge = self._waiting.popleft()
             sums = gauge.sums()
+            if index < len(self.optimizers):
+                self.optimizers[index].pace.on_device(gauge.device_seconds())
             if self._pool is not None:
                 self._pool.post(index, number, sums or {})
             if sums is not None and (self._pool is None or self._pool.rank > 0):
