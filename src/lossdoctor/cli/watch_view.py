@@ -58,7 +58,7 @@ class LineView:
     """
 
     def __init__(self, stream: IO[str], *, as_json: bool = False) -> None:
-        self.console = make_console(stream, width=None if stream.isatty() else 88)
+        self.console = make_console(stream)
         self._as_json = as_json
         self._waiting = ""
 
@@ -126,7 +126,7 @@ class PanelView:
         """A line above the panel, which stays when the panel goes."""
         told = visible(f"{run}: {text}")
         line = Text.assemble((time.strftime("%H:%M:%S "), "dim"), (f"{severity}: ", STYLES[severity]), told)
-        self.console.print(line)
+        self.console.print(line, soft_wrap=True)
 
     def pass_on(self, piece: bytes) -> None:
         """Above the panel, line by line, where both share a terminal; of a progress bar its last state."""
@@ -181,7 +181,7 @@ class NoView:
     """Nothing is shown while one look is taken."""
 
     def __init__(self, stream: IO[str]) -> None:
-        self.console = make_console(stream, width=None if stream.isatty() else 88)
+        self.console = make_console(stream)
 
     def begin(self, run: str, diagnosis: Diagnosis) -> None:
         """Nothing."""

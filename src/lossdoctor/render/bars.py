@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,22 +18,23 @@ _LEVELS = 8  # heights of one character
 def columns(curve: Curve, first: int, last: int, width: int) -> tuple[Values, NDArray[np.bool_]]:
     """The median of a curve in each of ``width`` stretches of the step axis from ``first`` to ``last``.
 
-    Returns the medians of what is finite (in a stretch without points the one before; NaN before the first), and where
-    a stretch holds a NaN or an infinity. What a resume superseded is left out.
+    Returns the medians of what is finite, and where a stretch holds a NaN or an infinity. A stretch without points is
+    as the one before it ended; before the first point it is NaN. What a resume superseded is left out.
 
     >>> medians, bad = columns(Curve.make([1, 2, 3, 8], [4.0, 2.0, np.nan, 1.0]), 1, 8, 4)
     >>> medians.tolist(), bad.tolist()
-    ([3.0, 3.0, 3.0, 1.0], [False, True, False, False])
+    ([3.0, 3.0, 3.0, 1.0], [False, True, True, False])
     """
     steps, values = _surviving(curve)
     edges = np.searchsorted(steps, np.linspace(first, last + 1, width + 1))
     medians = np.full(width, np.nan)
     bad = np.zeros(width, dtype=bool)
-    level = np.nan
+    level, broken = np.nan, False
     for i, (a, b) in enumerate(zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True)):
         part = values[a:b]
         fine = part[np.isfinite(part)]
-        bad[i] = len(fine) < len(part)
+        bad[i] = len(fine) < len(part) if len(part) else broken
+        broken = not math.isfinite(part[-1]) if len(part) else broken
         if len(fine):
             middle = np.partition(fine, [(len(fine) - 1) // 2, len(fine) // 2])
             level = middle[(len(fine) - 1) // 2] / 2 + middle[len(fine) // 2] / 2  # halved first: a sum may overflow

@@ -23,7 +23,7 @@ from lossdoctor.render.text_run import STYLES
 from lossdoctor.render.words import ASCII, UNICODE, Glyphs
 
 _WIDEST = 120
-_LEAST_WIDTH, _LEAST_HEIGHT = 24, 6
+_LEAST_HEIGHT = 6
 # Role -> how it is called here, and its colour. Their order is that of the panel.
 _MAIN = {"train_loss": "blue", "val_loss": "magenta"}
 _BESIDE = {"learning_rate": "lr", "grad_norm": "grad norm", "val_accuracy": "val acc", "train_accuracy": "train acc"}
@@ -103,15 +103,18 @@ class RunPanel:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         glyphs = _glyphs(options)
-        width = max(_LEAST_WIDTH, min(options.max_width, _WIDEST))
+        width = min(options.max_width, _WIDEST)
         height = max(_LEAST_HEIGHT, options.height or console.size.height) - 1  # the cursor has a line of its own
         lines: list[Text] = []
         for detail in _DETAILS:
             lines = [*_Lines(self.state, detail, width - 4, glyphs, console).all()]
             if len(lines) + 2 <= height:
                 break
+        lines = lines[: height - 2]
+        for line in lines:
+            line.truncate(width - 4)
         yield Panel(
-            Group(*lines[: height - 2]),
+            Group(*lines),
             title=self._title(width, glyphs),
             title_align="left",
             subtitle=Text(self._foot(width - 8, glyphs), "dim default"),
@@ -223,7 +226,7 @@ class _Lines:
             curve = h.curve(role)
             assert curve is not None
             rows = self.detail.rows if role in _MAIN and self.glyphs is UNICODE else 1
-            lines, logarithmic = bars(*columns(curve, first, last, max(room, 4)), rows, self.glyphs)
+            lines, logarithmic = bars(*columns(curve, first, last, max(room, 0)), rows, self.glyphs)
             last_value = float(curve.values[-1])
             heads = [f"{words.fitted(labels[role], wide, self.glyphs.more):<{wide}} {words.number(last_value):>9}"]
             notes = self._notes(curve, role, logarithmic)
