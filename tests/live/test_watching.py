@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import copy
+import inspect
 import itertools
 import math
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -327,3 +331,15 @@ def test_deep_models_are_told_by_their_blocks() -> None:
     assert len(shown) <= 64
     assert {0, 1, 2, 497, 498, 499} <= set(shown)
     assert max(b - a for a, b in itertools.pairwise(shown)) < 12
+
+
+def test_the_guide_is_right(capsys: pytest.CaptureFixture[str]) -> None:
+    guide = (Path(__file__).parents[2] / "docs" / "how-to" / "what-to-log.md").read_text("utf-8")
+    example = guide.split("```python\n")[1].split("```")[0]
+    exec(compile(example, "what-to-log.md", "exec"), {})
+    logged = ast.literal_eval(capsys.readouterr().out)
+    assert {"loss", "grad_norm", "update_ratio", "dead_units", "param_norm", "learning_rate"} <= set(logged)
+    told = {word.split("/")[0] for word in re.findall(r"`([a-z_/<>.0-9]+)`", guide)}
+    assert {name.split("/")[0] for name in logged} <= told
+    options = set(inspect.signature(Watch).parameters) - {"monitor", "model", "optimizer", "scheduler"}
+    assert {o for o in options if f"{o}=" not in guide} == set()
