@@ -46,6 +46,9 @@ def metrics(line: str) -> list[str]:
         ("{n}: {v}, 7.500000 avg, 0.001000 rate, 0.089617 seconds, {n}64 images", "loss", range(1, 11)),
         ("{n}: {v}, 7.500000 avg loss, 0.001000 rate, 2.300000 seconds, {n}64 images, 3.4 hours left", "loss", range(1, 11)),
         ("15/09/06 11:15:01 INFO ScoreIterationListener: Score at iteration {n} is {v}", "Score (loss)", range(1, 11)),
+        ("2024-01-01 10:00:00 INFO: {n}: {v}, 7.5 avg loss, 0.001 rate, 2.3 seconds, {n}64 images", "loss", range(1, 11)),
+        ("{n}, 0.006: {v}, 7.5 avg, 0.1 rate, 1.2 seconds, {n}28 images", "loss", range(1, 11)),
+        ("{n}: {v} loss, 0.51 acc, 12 ms", "loss", range(1, 11)),
         ("# [{n}]\teval-mlogloss:{v}", "eval-mlogloss", range(1, 11)),
         ("> step {n} | loss {v}", "loss", range(1, 11)),
         ("[10/21/2018 16:13:01 INFO 139701434767168] Epoch[{n}] Train-cross-entropy={v}", "Train-cross-entropy", range(1, 11)),
@@ -107,6 +110,14 @@ def test_pairs_of_name_and_value_keep_the_split_before_them() -> None:
     history = read(text)
     assert history["Validation-accuracy"].values.tolist() == [n / 10 for n in range(1, 9)]
     assert history.roles.primary("val_accuracy") == "Validation-accuracy"
+
+
+def test_words_that_begin_as_keywords_do_are_no_code() -> None:
+    assert metrics("Epoch 3: classification loss 0.5, importance 0.1") == ["classification loss", "importance"]
+    text = "Config(device='default', classifier='linear', max_grad_norm=1.0, learning_rate=0.0003)\n"
+    history = read(text + "".join(f"step {n} loss {v}\n" for n, v in enumerate(FALL)))
+    assert (history.context.clip_norm, history.context.learning_rate) == (1.0, 0.0003)
+    assert metrics("def loss(x): return 0.5 * x, loss=0.5") == metrics("class Loss: loss = 0.5") == []
 
 
 # objectives that are maximised

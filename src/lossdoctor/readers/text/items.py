@@ -58,7 +58,7 @@ def items_of(line: str, parts: list[str], starts: list[int], begin: int) -> list
         starts: where each number begins.
         begin: where the message begins.
     """
-    if (named_after := _named_after(parts, starts, begin)) is not None:
+    if (named_after := _named_after(line, parts, starts, begin)) is not None:
         return named_after
     clock = {i for m in CLOCK.finditer(line) for i, s in enumerate(starts) if m.start() <= s < m.end()}
     items: list[Item] = []
@@ -150,20 +150,20 @@ def _counted_after(piece: str, following: str) -> str:
     return match.group(1).lower() if counter(match.group(1)) else "step"
 
 
-def _named_after(parts: list[str], starts: list[int], begin: int) -> list[Item] | None:
+def _named_after(line: str, parts: list[str], starts: list[int], begin: int) -> list[Item] | None:
     """``931: 8.6, 7.9 avg, 0.001 rate, 64 images``: names that follow their numbers, None where they do not.
 
     The line has nothing else than a counter that opens it, and numbers with names between commas. Darknet leaves out
     the name of the loss before the average of it.
     """
     slots = [i for i, start in enumerate(starts) if start >= begin]
-    if len(slots) < 3 or parts[2 * slots[0]][begin - starts[slots[0]] :].strip() if slots else True:
+    if len(slots) < 3 or line[begin : starts[slots[0]]].strip():
         return None
     found = [_AFTER.fullmatch(parts[2 * i + 2]) for i in slots]
     if not all(found) or not parts[2 * slots[0] + 1].isdigit():
         return None
     names = [m["name"].strip() for m in found if m]
-    if names[0] or sum(map(bool, names)) < max(2, len(names) - 2):
+    if names[0] or sum(map(bool, names)) < max(2, len(names) - 3):
         return None
     for k in range(2, len(names)):
         if names[k] in ("avg", "avg loss") and not names[k - 1]:
