@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 from typing import Any, ClassVar
 
 from lossdoctor.core.context import RunContext
@@ -51,7 +52,7 @@ class Case:
         name = self.roles.primary(role)
         return None if name is None else self.readings.get(name)
 
-    @property
+    @cached_property
     def primary(self) -> tuple[str, Reading] | None:
         """The loss that every rule judges.
 
@@ -78,10 +79,13 @@ class Case:
 
     def option(self, rule: Rule, name: str) -> float:
         """The value of a rule's option: the user's, else its default."""
-        given = self.options.get(rule.code, {})
-        if name in given:
-            return given[name]
-        return next(o.default for o in rule.options if o.name == name)
+        given = self.options.get(rule.code)
+        return given[name] if given is not None and name in given else _defaults(type(rule))[name]
+
+
+@lru_cache(maxsize=256)
+def _defaults(rule: type[Rule]) -> dict[str, float]:
+    return {o.name: o.default for o in rule.options}
 
 
 class Rule(abc.ABC):

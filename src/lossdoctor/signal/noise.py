@@ -56,14 +56,22 @@ def second_diff_noise(values: ArrayLike) -> float:
     >>> round(second_diff_noise([0.0, 1.0, 4.0, 9.0, 16.0]), 4)  # the curvature is all that is left
     1.2105
     """
-    v = as_floats(values)
+    return noise_of(second_differences(as_floats(values)))
+
+
+def second_differences(values: Floats) -> Floats:
+    """Sizes of the second differences, two fewer than there are values."""
     with np.errstate(over="ignore", invalid="ignore"):
-        d = v[1:] - v[:-1]
-        d = d[1:] - d[:-1]
-    known = np.isfinite(d)
-    if np.count_nonzero(known) < len(d):
-        d = d[known]
-    return TO_SIGMA * median(np.abs(d)) / math.sqrt(6.0) if len(d) >= 2 else math.nan
+        d = values[1:] - values[:-1]
+        return np.abs(d[1:] - d[:-1])
+
+
+def noise_of(second: Floats) -> float:
+    """The noise that the sizes of second differences show; NaN with fewer than two finite ones."""
+    known = np.isfinite(second)
+    if np.count_nonzero(known) < len(second):
+        second = second[known]
+    return TO_SIGMA * median(second) / math.sqrt(6.0) if len(second) >= 2 else math.nan
 
 
 def noise_autocorr(values: ArrayLike, lag: int = 1) -> float:

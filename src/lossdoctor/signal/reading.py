@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lossdoctor.signal.arrays import median, windows
-from lossdoctor.signal.noise import TO_SIGMA, second_diff_noise
+from lossdoctor.signal.noise import TO_SIGMA, noise_of, second_diff_noise, second_differences
 from lossdoctor.signal.smoothing import rolling_median
 from lossdoctor.signal.summary import CurveSummary
 
@@ -50,10 +50,12 @@ class Reading:
         y: float64[k], the median of each bin's finite values.
         spread: float64[k], the robust standard deviation within each bin (0 for single points).
         width: points per bin.
+        n: number of finite points.
     """
 
     def __init__(self, summary: CurveSummary) -> None:
         self.summary = summary
+        self.n = summary.n_finite
         self.steps, self.y, self.spread, self.width = _bins(summary)
         self.measured: dict[Hashable, Any] = {}
         self._windows: dict[tuple[int, int], Level] = {}
@@ -61,12 +63,7 @@ class Reading:
     def __len__(self) -> int:
         return len(self.y)
 
-    @property
-    def n(self) -> int:
-        """Number of finite points."""
-        return self.summary.n_finite
-
-    @property
+    @cached_property
     def positive(self) -> bool:
         """Whether every finite value is above zero, so that ratios mean something.
 
@@ -84,7 +81,19 @@ class Reading:
     @cached_property
     def sigma(self) -> float:
         """Robust standard deviation of a bin about the smooth curve, from second differences; blind to any trend."""
-        return bin_noise(self.y[len(self.y) // 5 :] if len(self.y) >= 20 else self.y)
+        k = len(self.y)
+        return self.noise_between(k // 5 if k >= 20 else 0, k)
+
+    def noise_between(self, first: int, last: int) -> float:
+        """:func:`bin_noise` of the bins ``first`` to ``last`` (excluded), from differences that are taken once."""
+        if last - first < 4:
+            return 0.0
+        noise = noise_of(self._second[first : last - 2])
+        return math.inf if math.isnan(noise) else noise
+
+    @cached_property
+    def _second(self) -> Floats:
+        return second_differences(self.y)
 
     @cached_property
     def raw_sigma(self) -> float:
@@ -118,7 +127,7 @@ class Reading:
         count, k = len(part), len(self)
         local = self.sigma
         if k >= 24:  # noise may grow or shrink along the run: look at an eighth of it on either side
-            local = max(bin_noise(self.y[max(0, first - k // 8) : last + k // 8]), 0.25 * self.sigma)
+            local = max(self.noise_between(max(0, first - k // 8), min(last + k // 8, k)), 0.25 * self.sigma)
         level = Level(median(part), self._se(local, count), int(self.steps[first]), int(self.steps[last - 1]), count)
         self._windows[first, last] = level
         return level
@@ -145,7 +154,7 @@ class Reading:
         raw = median(values) if len(values) else first.value
         return Level(max(first.value, raw), max(first.se, self.raw_sigma), first.first_step, first.last_step, 1)
 
-    @property
+    @cached_property
     def fell(self) -> bool:
         """Whether the end lies below the start by more than the noise of both."""
         return self.start.value - self.end.value > 3 * float(np.hypot(self.start.se, self.end.se))

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lossdoctor.signal.arrays import median, quantiles, windows
-from lossdoctor.signal.reading import Reading, bin_noise, once
+from lossdoctor.signal.reading import Reading, once
 from lossdoctor.signal.smoothing import rolling_median
 
 Floats = NDArray[np.float64]
@@ -57,7 +57,7 @@ def swings(reading: Reading) -> Swings | None:
     centre = median(y)
     power = float(np.dot(rest, rest))
     late_drop = float(reading.level[skip] - reading.level[skip:].min())
-    noise = bin_noise(y)
+    noise = reading.noise_between(skip, k)
     floor = median(reading.spread[skip:]) * 1.2533 / np.sqrt(reading.width) if reading.width > 1 else np.nan
     return Swings(
         amplitude=amplitude,
@@ -128,7 +128,7 @@ def excursions(reading: Reading, least_score: float = 6.0) -> list[Excursion]:
         if y[i] - before <= least_score * noise:
             i += 1
             continue
-        local = max(noise, bin_noise(y[max(0, i - 16) : i]))
+        local = max(noise, reading.noise_between(max(0, i - 16), i))
         if local <= 0 or y[i] - before <= least_score * local:
             i += 1
             continue

@@ -13,7 +13,7 @@ from lossdoctor.core.numbers import short, sureness
 from lossdoctor.core.options import Option
 from lossdoctor.rules.base import Case, Rule
 from lossdoctor.signal.arrays import median
-from lossdoctor.signal.reading import Reading, bin_noise
+from lossdoctor.signal.reading import Reading
 
 _EVAL = frozenset({"eval", "evaluation", "evalmode", "inference"})
 
@@ -130,7 +130,7 @@ def _logged(case: Case, train: Reading | None) -> _Modes | None:
         if steps[0] < train.steps[0] or steps[-1] > train.steps[-1] + (train.steps[-1] - train.steps[0]) * 0.05:
             continue
         above = reading.y[late] - np.interp(steps, train.steps, train.level)
-        noise = float(np.hypot(bin_noise(reading.y), train.sigma)) / len(steps) ** 0.5
+        noise = float(np.hypot(reading.noise_between(0, len(reading)), train.sigma)) / len(steps) ** 0.5
         base = median(np.interp(steps, train.steps, train.level))
         z = median(above) / noise if noise > 0 else float("inf")
         return _Modes(base, base + median(above), name, int(steps[0]), z)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from lossdoctor.rules.base import Case
 from lossdoctor.signal.arrays import median
-from lossdoctor.signal.reading import Reading, bin_noise
+from lossdoctor.signal.reading import Reading
 
 Floats = NDArray[np.float64]
 
@@ -55,5 +55,5 @@ def pair(case: Case, least: int) -> Paired | None:
         return None
     steps = val.steps[inside]
     at = np.interp(steps + shift, train.steps, train.level)
-    noise = float(np.hypot(bin_noise(val.y), train.sigma * 0.6))
+    noise = float(np.hypot(val.noise_between(0, len(val)), train.sigma * 0.6))
     return Paired(train, val, steps, val.y[inside] - at, at, noise)

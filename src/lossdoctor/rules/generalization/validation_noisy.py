@@ -8,7 +8,7 @@ from lossdoctor.core.finding import Abstention, Action, Cause, Finding
 from lossdoctor.core.numbers import percent, short, sureness
 from lossdoctor.core.options import Option
 from lossdoctor.rules.base import Case, Rule
-from lossdoctor.signal.reading import Reading, bin_noise
+from lossdoctor.signal.reading import Reading
 from lossdoctor.signal.shape import fall, kendall_z
 
 
@@ -53,7 +53,7 @@ class ValidationNoisy(Rule):
         if val is None or metric is None or len(val) < 10:
             yield self.abstain()
             return
-        scatter = bin_noise(val.y[len(val) // 5 :]) if val.width == 1 else val.raw_sigma
+        scatter = val.noise_between(len(val) // 5, len(val)) if val.width == 1 else val.raw_sigma
         if scatter <= 0 or not _learns(train):
             return  # of a run that learns nothing other rules speak
         moved = max(val.drop, abs(val.start.value - val.end.value), abs(val.end.value - val.best.value))

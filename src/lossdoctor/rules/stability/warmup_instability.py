@@ -14,7 +14,7 @@ from lossdoctor.rules.base import Case, Rule
 from lossdoctor.rules.continued import begins_late
 from lossdoctor.rules.stability.evidence import warmed_up
 from lossdoctor.signal.arrays import median
-from lossdoctor.signal.reading import Reading, bin_noise
+from lossdoctor.signal.reading import Reading
 
 
 class WarmupInstability(Rule):
@@ -112,7 +112,8 @@ class WarmupInstability(Rule):
         low = int(np.argmin(level[: top + 1]))
         rise, learned = float(depth[top]), float(loss.start.value - level[low])
         now = float(np.interp(loss.steps[top], rate.steps, rate.y)) / rate.summary.max_value
-        noise = max(loss.sigma, bin_noise(loss.y[max(0, low - 8) : top + 8]), 0.002 * abs(float(level[low])))
+        near = loss.noise_between(max(0, low - 8), min(top + 8, len(loss)))
+        noise = max(loss.sigma, near, 0.002 * abs(float(level[low])))
         tall = level[low:] - level[low] > rise / 2
         if now < case.option(self, "near") or int(tall.sum()) < 3 or rise <= 0:
             return None
