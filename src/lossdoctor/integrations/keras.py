@@ -89,12 +89,12 @@ class LossDoctorCallback(Callback):
     def _since_last_batch(self, done: int, logs: Mapping[str, float]) -> dict[str, float]:
         """Mean losses of the batches since the last call (one batch, but for ``steps_per_execution``)."""
         means = {n: v for n, v in logs.items() if n == "loss" or n.endswith("_loss")}
-        values = {n: self._from_sums(n) for n in means}
-        # Else from the means before and after, as if all batches were of one size.
+        # Where there are no sums: from the means before and after, as if all batches were of one size.
         weight = self._done / max(done - self._done, 1)
-        found = {
-            n: m + (m - self._means.get(n, m)) * weight if values[n] is None else values[n] for n, m in means.items()
-        }
+        found = {}
+        for name, mean in means.items():
+            exact = self._from_sums(name)
+            found[name] = mean + (mean - self._means.get(name, mean)) * weight if exact is None else exact
         self._done, self._means = done, means
         return found
 
