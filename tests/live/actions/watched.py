@@ -5,34 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from lossdoctor.live import Monitor
 
 
-def watch(monitor: Monitor, model: nn.Module, optimizer: torch.optim.Optimizer, **parts: Any) -> Any:
-    """``monitor.watch``, or as much of it as the actions need."""
-    real = getattr(monitor, "watch", None)
-    if real is not None:
-        return real(model, optimizer, **parts)
-    monitor.model, monitor.optimizer = model, optimizer
-    for name, part in parts.items():
-        setattr(monitor, name, part)
-
-    def before(optimizer: torch.optim.Optimizer, *_: Any) -> None:
-        go_on = [action.before_step(monitor, optimizer) for action in monitor.actions]
-        if not all(go_on):
-            for group in optimizer.param_groups:
-                for parameter in group["params"]:
-                    parameter.grad = None
-
-    def after(optimizer: torch.optim.Optimizer, *_: Any) -> None:
-        for action in monitor.actions:
-            action.after_step(monitor, optimizer)
-
-    optimizer.register_step_pre_hook(before)
-    optimizer.register_step_post_hook(after)
-    return None
+def watch(monitor: Monitor, model: Any, optimizer: Any, **parts: Any) -> Any:
+    """``monitor.watch``, measuring next to nothing of its own."""
+    return monitor.watch(model, optimizer, every=1000, per_layer=False, updates=False, dead_units=False, **parts)
 
 
 def bits(*things: Any) -> list[bytes]:

@@ -32,6 +32,7 @@ class RateFactor:
         self.held = False  # the factor is put on at each step only
         self._optimizer = optimizer
         self._scheduler = scheduler
+        self._known = False  # the scheduler is
         self._left: list[tuple[float, float]] | None = None  # per group: rate before the last change, and after it
         self._planned: list[Any] | None = None  # rates to give back after the step
 
@@ -52,7 +53,8 @@ class RateFactor:
                 if key in vars(scheduler):
                     setattr(scheduler, key, _times(getattr(scheduler, key), factor))
         on_device = any(getattr(group["lr"], "is_cuda", False) for group in self._optimizer.param_groups)
-        self._left = None if known or on_device else list(zip(before, self.rates(), strict=True))
+        self._known = known
+        self._left = None if on_device else list(zip(before, self.rates(), strict=True))
 
     def put_back(self, value: float) -> None:
         """The rates (and the scheduler) are those of an earlier moment, when the factor was ``value``; it stays."""
@@ -99,7 +101,9 @@ class RateFactor:
         self._left = None
         for (before, after), rate in zip(left, now, strict=True):
             if before != after and before > 0 and after > 0 and rate > 0:
-                self.held = self.held or abs(math.log(rate / before)) < abs(math.log(rate / after))
+                # of a schedule that was changed too, chance can bring a rate near to the old one
+                near = 0.1 if self._known else 1.0
+                self.held = self.held or abs(math.log(rate / before)) < near * abs(math.log(rate / after))
 
 
 def _flat(scheduler: Any) -> Iterator[Any]:

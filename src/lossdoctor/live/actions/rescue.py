@@ -192,7 +192,7 @@ class Rescue(LiveAction):
         self._rows += 1
         self._rows_since += 1
         self._rows_without_a_step += 1
-        if self._in_a_row:  # most likely the loss of the batch that was left out: it says nothing of a trend
+        if self._left_out:  # the loss of the batch that was left out: it says nothing of a trend
             self._far_losses += not math.isfinite(loss) or self._losses.is_far(loss)
             return
         verdict = self._losses.add(loss)
@@ -285,6 +285,7 @@ class Rescue(LiveAction):
 
     def _give_up(self, monitor: Monitor, why: str) -> bool:
         self._off = True
+        self._rescuer.leave_out()
         self._rescuer.leave()
         reason = f"Rescue gave up ({why}); the run is in its last good state"
         monitor.event("gave_up", reason, rollbacks=self.rollbacks, skipped=self.skipped, action="Rescue")

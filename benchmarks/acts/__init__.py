@@ -1,0 +1,1 @@
+"""What acting on a run is worth: the parts of :mod:`benchmarks.acting`."""
