@@ -109,7 +109,7 @@ def judged_names(roles: RoleMap) -> list[str]:
     """The curves that some rule reads, the sums of terms among them."""
     names = [n for role in _JUDGED for n in roles.names.get(role, ())]
     losses = [n for n in roles.adversarial if "loss" in n.lower()]
-    layers = edges(roles.names.get("layer_grad_norm", ()))
+    layers = edges(tuple(roles.names.get("layer_grad_norm", ())))
     return list(dict.fromkeys([*names, *layers, *roles.auxiliary, *losses]))
 
 

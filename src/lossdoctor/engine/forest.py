@@ -70,7 +70,11 @@ class Forest:
         >>> Forest.from_json(data).answers({"x": 2.0})
         {'ill': 1.0}
         """
-        trees = tuple(Tree(t["sign"], t["limit"], t["right"], t["value"]) for t in data["trees"])
+        # Tuples of numbers: the garbage collector looks at them once, and at lists again and again.
+        trees = tuple(
+            Tree(tuple(t["sign"]), tuple(t["limit"]), tuple(t["right"]), tuple(map(tuple, t["value"])))
+            for t in data["trees"]
+        )
         return cls(tuple(data["inputs"]), tuple(data["outputs"]), trees)
 
     def vector(self, known: Mapping[str, float]) -> list[float]:
@@ -127,23 +131,23 @@ class Grove:
         trees = [t for f in forests for t in f.trees]
         sizes = np.array([len(t.sign) for t in trees])
         self._roots = np.cumsum(sizes) - sizes
-        own = [np.array([place[name] for name in f.inputs]) for f in forests]
         sign = np.concatenate([np.asarray(t.sign) for t in trees])
-        leaf, node = sign == LEAF, np.arange(len(sign))
-        of = np.repeat([k for k, f in enumerate(forests) for _ in f.trees], sizes)
-        self._sign = np.zeros(len(sign), np.intp)
-        for k, places in enumerate(own):
-            mine = (of == k) & ~leaf
-            self._sign[mine] = places[sign[mine]]
-        self._limit = np.concatenate([np.asarray(t.limit, np.float64) for t in trees])
+        leaf = sign == LEAF
         right = np.concatenate([np.asarray(t.right) for t in trees]) + np.repeat(self._roots, sizes)
-        # a leaf leads to itself
-        self._left, self._right = np.where(leaf, node, node + 1), np.where(leaf, node, right)
         self._depth, inner = 0, self._roots[~leaf[self._roots]]
         while len(inner):
-            below = np.concatenate((self._left[inner], self._right[inner]))
+            below = np.concatenate((inner + 1, right[inner]))
             inner = below[~leaf[below]]
             self._depth += 1
+        of = np.repeat([k for k, f in enumerate(forests) for _ in f.trees], sizes)
+        asked = np.full(len(sign), len(place))  # a leaf asks what is never unknown, and leads to itself
+        for k, forest in enumerate(forests):
+            mine = (of == k) & ~leaf
+            asked[mine] = np.array([place[name] for name in forest.inputs])[sign[mine]]
+        self._sign, self._leaf = asked.astype(np.int16), len(place)
+        self._right = np.where(leaf, np.arange(len(sign)), right).astype(np.int32)
+        limit = np.concatenate([np.asarray(t.limit, np.float64) for t in trees])
+        self._limit = np.where(leaf, -np.inf, limit)
         ends = np.cumsum([len(f.trees) for f in forests])
         self._parts = [slice(int(end) - len(f.trees), int(end)) for f, end in zip(forests, ends, strict=True)]
         self._values = [_leaf_values(f) for f in forests]
@@ -151,11 +155,14 @@ class Grove:
 
     def answers(self, known: Mapping[str, float]) -> list[dict[str, float]]:
         """Of each forest each output's mean over its trees, 0 to 1."""
-        inputs = np.array([known.get(name, math.nan) for name in self._inputs])
+        inputs = np.array([*(known.get(name, math.nan) for name in self._inputs), 0.0])
         node = self._roots
-        for _ in range(self._depth):
-            goes_right = inputs[self._sign[node]] > self._limit[node]  # NaN goes left
-            node = np.where(goes_right, self._right[node], self._left[node])
+        for level in range(self._depth):
+            sign = self._sign.take(node)
+            if level % 3 == 2 and sign.min() == self._leaf:  # most trees end long before the deepest of them
+                break
+            goes_right = inputs.take(sign) > self._limit.take(node)  # NaN goes left
+            node = np.where(goes_right, self._right.take(node), node + 1)
         found = []
         for forest, part, values, first in zip(self.forests, self._parts, self._values, self._first, strict=True):
             sums = values[node[part] - first].sum(axis=0).tolist()
@@ -164,13 +171,13 @@ class Grove:
         return found
 
 
-def _leaf_values(forest: Forest) -> NDArray[np.int32]:
-    """int32[node, output]: per mille at the leaves, 0 elsewhere."""
+def _leaf_values(forest: Forest) -> NDArray[np.int16]:
+    """int16[node, output]: per mille at the leaves, 0 elsewhere."""
     sign = np.concatenate([np.asarray(t.sign) for t in forest.trees])
     every = [pairs for t in forest.trees for pairs in t.value]
-    flat = np.fromiter(chain.from_iterable(every), np.int32)
+    flat = np.fromiter(chain.from_iterable(every), np.int16)
     node = np.repeat(np.arange(len(sign)), np.fromiter(map(len, every), np.intp) // 2)
     kept = sign[node] == LEAF
-    values = np.zeros((len(sign), len(forest.outputs)), np.int32)
+    values = np.zeros((len(sign), len(forest.outputs)), np.int16)
     values[node[kept], flat[::2][kept]] = flat[1::2][kept]
     return values

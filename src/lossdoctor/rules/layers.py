@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -31,10 +32,11 @@ def in_order(names: Sequence[str]) -> list[str]:
     return weights
 
 
-def edges(names: Sequence[str]) -> list[str]:
+@lru_cache(maxsize=16)
+def edges(names: tuple[str, ...]) -> tuple[str, ...]:
     """The first and the last layers: all that rules read of what may be hundreds of curves."""
-    ordered = in_order(names)
-    return ordered if len(ordered) <= 2 * EDGE else [*ordered[:EDGE], *ordered[-EDGE:]]
+    ordered = tuple(in_order(names))
+    return ordered if len(ordered) <= 2 * EDGE else (*ordered[:EDGE], *ordered[-EDGE:])
 
 
 def first_over_last(case: Case) -> tuple[float, str] | None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lossdoctor.signal.blocks import BLOCK, DIFF_TO_SIGMA, Floats, Ints, Rows
+from lossdoctor.signal.blocks import BLOCK, DIFF_TO_SIGMA, FLOAT, INT, Floats, Ints, Rows
 from lossdoctor.signal.jumps import find_jumps
 from lossdoctor.signal.spikes import LEAST, WINDOW, Found, find_spikes, nonfinite_found, nonfinite_starts
 
@@ -124,7 +124,7 @@ class EventDetector:
         """Everything found, when these points of a partial block come last."""
         kept, sigma = self._kept.copy(), self._sigma
         if row is not None:
-            more, _ = _block_noise(values, row, self._noise_carry, self._last_value())
+            more = _last_noise(row, self._noise_carry)
             steps, values = np.concatenate((self._steps, steps)), np.concatenate((self._values, values))
             sigma = np.concatenate((sigma, more))
         else:
@@ -191,6 +191,16 @@ def _largest(old: list[Event], found: list[Found], limit: int, build: Callable[[
     if len(old) == limit:
         best = [f for f in best if f.score > old[-1].score]
     return sorted([*old, *(build(f) for f in best)], key=lambda e: (-e.score, e.index))[:limit]
+
+
+def _last_noise(row: Rows, carry: tuple[float, float]) -> Floats:
+    """:func:`_block_noise` of one block after which none comes."""
+    own = row.floats.item(_DIFF_MEDIAN, 0) * DIFF_TO_SIGMA if row.ints.item(_N_DIFF, 0) >= LEAST else math.nan
+    known = [x for x in (own, carry[0], carry[1] if math.isfinite(carry[1]) else 0.0) if not math.isnan(x)]
+    return np.array([max(known)])
+
+
+_DIFF_MEDIAN, _N_DIFF = FLOAT["diff_median"], INT["n_diff"]
 
 
 def _block_noise(

@@ -69,13 +69,13 @@ class PlateauThenDrop(Rule):
         fell, crept = s.middle - s.after, s.before - s.middle
         size = abs(s.middle) if reading.positive else reading.drop
         earlier = reading.level[: s.first]
-        return bool(
-            fell >= case.option(self, "z") * s.se
-            and fell > 0
-            and reading.y[s.last : s.stop].all()  # a loss that collapses to zero is another matter (LD208)
-            and _share(reading, s) >= 0.5 * case.option(self, "long")
+        return bool(  # what is quick to see comes first
+            fell > 0
             and fell >= case.option(self, "drop") * size
             and abs(crept) <= case.option(self, "creep") * fell
+            and fell >= case.option(self, "z") * s.se(reading)
+            and reading.y[s.last : s.stop].all()  # a loss that collapses to zero is another matter (LD208)
+            and _share(reading, s) >= 0.5 * case.option(self, "long")
             and float(np.ptp(reading.level[s.first : s.last])) <= 0.3 * fell + 2 * reading.sigma
             and (len(earlier) == 0 or s.after < earlier.min())  # a return from a bump is no progress
             and not _rate_was_cut(case, reading, s)
@@ -114,15 +114,24 @@ _LATER = (
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """A stretch of bins (``last`` excluded): the levels of its halves, and the level one such length further on."""
+    """A stretch of bins (``last`` excluded): the levels of its halves, and the level one such length further on.
+
+    The second half begins at ``half``; the level after it is that of the bins ``end`` to ``stop`` (excluded).
+    """
 
     first: int
+    half: int
     last: int
+    end: int
     stop: int
     before: float
     middle: float
     after: float
-    se: float
+
+    def se(self, reading: Reading) -> float:
+        """The standard error of how far it fell."""
+        middle, after = reading.window(self.half, self.last), reading.window(self.end, self.stop)
+        return float(np.hypot(middle.se, after.se))
 
 
 def _stretches(reading: Reading, least: float) -> Iterable[Stretch]:
@@ -142,16 +151,9 @@ def _stretches(reading: Reading, least: float) -> Iterable[Stretch]:
 
 
 def _stretch(reading: Reading, first: int, half: int, last: int, stop: int, end: int) -> Stretch:
-    middle, after = reading.window(half, last), reading.window(stop - end, stop)
-    return Stretch(
-        first=first,
-        last=last,
-        stop=stop,
-        before=median(reading.y[first:half]),
-        middle=middle.value,
-        after=after.value,
-        se=float(np.hypot(middle.se, after.se)),
-    )
+    y, end = reading.y, stop - end
+    levels = median(y[first:half]), median(y[half:last]), median(y[end:stop])
+    return Stretch(first, half, last, end, stop, *levels)
 
 
 def _share(reading: Reading, s: Stretch) -> float:
