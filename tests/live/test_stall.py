@@ -5,12 +5,14 @@ from __future__ import annotations
 import random
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
 from lossdoctor.live.monitor import Monitor
 from lossdoctor.live.rows import LiveEvent, Row
 from lossdoctor.live.stall import Rhythm, StallWatch, duration, where_is
+from lossdoctor.readers import read
 from tests.live.telling_samples import standing, verdict
 
 
@@ -168,6 +170,21 @@ def test_the_thread_sees_a_real_stall_and_where_it_hangs() -> None:
     assert watch._thread is not None
     watch._thread.join(5)
     assert not watch._thread.is_alive()
+
+
+def test_a_monitored_run_keeps_its_stalls(tmp_path: Path) -> None:
+    with Monitor(tmp_path, actions=[StallWatch(at_least=0.6, at_first=0.6)]) as monitored:
+        for step in range(12):
+            monitored.log(step, loss=1.0)
+        end = time.monotonic() + 20
+        while "stalled" not in [e.kind for e in monitored.events] and time.monotonic() < end:
+            time.sleep(0.05)
+        monitored.log(12, loss=1.0)
+    (history,) = read(tmp_path)
+    told = [e for e in history.events if e["kind"] in ("stalled", "went_on")]
+    assert [e["kind"] for e in told] == ["stalled", "went_on"]
+    assert told[0]["step"] == 11
+    assert any(call.endswith(" test_a_monitored_run_keeps_its_stalls") for call in told[0]["where"])
 
 
 def _hang_in_data_loader(told: threading.Event) -> bool:
