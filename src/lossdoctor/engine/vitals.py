@@ -7,12 +7,13 @@ ratio or a logarithm of one, so that none depends on the unit of the loss or on 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lossdoctor.rules.base import Case
+from lossdoctor.signal.arrays import median
 from lossdoctor.signal.reading import Reading
 from lossdoctor.signal.shape import kendall_z
 from lossdoctor.signal.swings import swings
@@ -23,6 +24,7 @@ Signs = dict[str, float]
 LEAST = 8  # finite points below which a curve has no signs
 UNKNOWN = math.nan
 _WHEN = (0.05, 0.1, 0.25, 0.5, 0.75)  # shares of the run at which the curve's height is taken
+_LEFT = tuple(f"left_{round(100 * w)}" for w in _WHEN)
 
 # name -> what it says, in words with one place for the number; the docs and `--verbose` show them.
 CURVE_SIGNS: Mapping[str, str] = {
@@ -126,7 +128,7 @@ def _curve(reading: Reading) -> Signs:
         "noise_fall": _log(_over(noise, drop)),
         "peak": math.log10(1.0 + max(0.0, min(_over(s.max_value - start.value, drop), 1e9))) if drop > 0 else UNKNOWN,
     }
-    signs |= {f"left_{round(100 * w)}": _over(_at(reading, w) - best.value, drop) for w in _WHEN}
+    signs |= {name: _over(at - best.value, drop) for name, at in zip(_LEFT, _at_all(reading, _WHEN), strict=True)}
     if reading.positive:
         signs["lost"] = max(-5.0, 1.0 - end.value / start.value)
         signs["risen_level"] = min(_over(end.value - best.value, best.value), 5.0)
@@ -139,8 +141,13 @@ def _curve(reading: Reading) -> Signs:
 
 def _at(reading: Reading, share: float) -> float:
     """The level of the smooth curve at a share of the run."""
-    span = reading.summary.last_step - reading.summary.first_step
-    return float(np.interp(reading.summary.first_step + share * span, reading.steps, reading.level))
+    return _at_all(reading, (share,))[0]
+
+
+def _at_all(reading: Reading, shares: Sequence[float]) -> list[float]:
+    first, span = reading.summary.first_step, reading.summary.last_step - reading.summary.first_step
+    found: list[float] = np.interp([first + w * span for w in shares], reading.steps, reading.level).tolist()
+    return found
 
 
 def _tau(y: Floats) -> float:
@@ -196,8 +203,7 @@ def _gradients(norms: Reading | None, train: Reading | None) -> Signs:
     signs = {"grad_gaps": 1.0 - norms.n / max(1, s.n)}
     if not _enough(norms):
         return signs
-    middle = float(np.median(norms.y))
-    early, late = float(np.median(norms.y[: max(1, len(norms) // 10)])), norms.end.value
+    middle, early, late = median(norms.y), median(norms.y[: max(1, len(norms) // 10)]), norms.end.value
     signs |= {
         "grad_grown": _log(_over(late, early)),
         "grad_peak": _log(_over(s.max_value, middle)),

@@ -68,13 +68,24 @@ def without_trend(values: ArrayLike, window: int) -> Floats:
     if not keep.any():
         return np.full(len(v), np.nan)
     half = max(window // 2, 1)
+    at = np.arange(len(v))
+    low, high = np.maximum(at - half, 0), np.minimum(at + (half + 1), len(v))
+    total = np.zeros(len(v) + 1)
+    if keep.all():
+        top = float(np.abs(v).max())
+        exponent = math.frexp(top)[1] if top > 0 else 0
+        z = np.ldexp(v, -exponent)
+        z -= z.mean()
+        z.cumsum(out=total[1:])
+        mean = (total[high] - total[low]) / (high - low)
+        with np.errstate(over="ignore"):
+            return np.asarray(np.ldexp(z - mean, exponent))
     top = float(np.abs(v[keep]).max())
     exponent = math.frexp(top)[1] if top > 0 else 0
     z = np.ldexp(np.where(keep, v, 0.0), -exponent)
     z = np.where(keep, z - z[keep].mean(), 0.0)
-    total, count = np.concatenate(([0.0], np.cumsum(z))), np.concatenate(([0], np.cumsum(keep)))
-    low = np.maximum(np.arange(len(v)) - half, 0)
-    high = np.minimum(np.arange(len(v)) + half + 1, len(v))
+    z.cumsum(out=total[1:])
+    count = np.concatenate(([0], keep.cumsum()))
     mean = (total[high] - total[low]) / np.maximum(count[high] - count[low], 1)
     with np.errstate(over="ignore"):
         return np.where(keep, np.ldexp(z - mean, exponent), np.nan)

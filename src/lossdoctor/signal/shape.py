@@ -189,11 +189,14 @@ def kendall_z(y: Floats) -> float:
     n = len(y)
     if n < 3:
         return 0.0
-    pairs, column = _later(n), y[:, None]
+    pairs = _later(n)
     if np.count_nonzero(np.isfinite(y)) == n:
+        if 32 <= n <= 128:  # of so many the ranks, in single bytes, are compared in a fraction of the time
+            y = np.sort(y).searchsorted(y).astype(np.int8)
+        column = y[:, None]
         s = float(np.count_nonzero((column > y) & pairs) - np.count_nonzero((column < y) & pairs))
-    else:
-        s = float(np.sign(column - y)[pairs].sum())  # NaN where two values are no larger or smaller than one another
+    else:  # NaN where two values are no larger or smaller than one another
+        s = float(np.sign(y[:, None] - y)[pairs].sum())
     return (s - float(np.sign(s))) / math.sqrt(n * (n - 1) * (2 * n + 5) / 18.0)
 
 

@@ -47,10 +47,9 @@ def _stretches(reading: Reading) -> list[tuple[Floats, Floats]]:
 
 def _in_stretch(steps: Floats, values: Floats, length: float) -> Seen | None:
     gaps = np.diff(steps)
-    if len(gaps) < 16 or not median(gaps) > 0:
+    if len(gaps) < 16 or not (gap := median(gaps)) > 0:
         return None
-    gap = median(gaps)
-    if np.mean(np.abs(gaps - gap) > 0.5 * gap) > 0.1:
+    if np.count_nonzero(np.abs(gaps - gap) > 0.5 * gap) / len(gaps) > 0.1:
         return None  # unevenly logged: points are no measure of time
     points = length / gap
     skip = len(values) // 10  # the first steps fall fast
@@ -109,10 +108,19 @@ def _clipped(values: Floats, points: float) -> Floats:
     if not finite.any():
         return rest
     window = max(round(4 * points), 8)
-    local = np.abs(np.where(finite, rest, 0.0))
+    local = np.abs(rest if finite.all() else np.where(finite, rest, 0.0))
     kernel = np.ones(min(window, len(local)))
-    scale = np.convolve(local, kernel, "same") / np.convolve(finite.astype(float), kernel, "same").clip(1.0)
+    count = _overlap(len(local), len(kernel)) if finite.all() else np.convolve(finite.astype(float), kernel, "same")
+    scale = np.convolve(local, kernel, "same") / np.maximum(count, 1.0)
+    if scale.min() > 0:
+        return np.minimum(np.maximum(rest / scale, -4.0), 4.0)
     return np.where(scale > 0, np.clip(rest / np.where(scale > 0, scale, 1.0), -4.0, 4.0), rest * 0.0)
+
+
+def _overlap(n: int, width: int) -> Floats:
+    """How many of n points a window of that width holds, centred on each; ``width`` is at most n."""
+    end = np.arange(n) + (width - 1) // 2  # the last point in it
+    return (np.minimum(end, n - 1) - np.maximum(end - width + 1, 0) + 1).astype(np.float64)
 
 
 def swings_too(rate: Reading, length: float) -> bool:
