@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from tests.rules import shapes
 
+from lossdoctor.core.context import RunContext
 from lossdoctor.core.finding import Action, Cause, Finding
 from lossdoctor.core.history import TrainingHistory
 from lossdoctor.core.vocabulary import ACTIONS, CAUSES, severity_rank
@@ -135,3 +136,18 @@ def test_the_diagnosis_is_the_rules_and_then_what_was_learned() -> None:
     told = history.diagnose()
     assert told.findings == refine(findings, case)
     assert told.alarm == any(severity_rank(f.severity) >= 1 for f in told.findings)
+
+
+@pytest.mark.parametrize("lost", [1, 2, 5, 20])
+def test_a_run_just_lost_is_not_to_go_on(lost: int) -> None:
+    rng = np.random.default_rng(4)
+    history = TrainingHistory(context=RunContext(planned_steps=300))
+    for i in range(151 + lost):
+        loss = 0.3 + 2.0 * np.exp(-i / 60.0) + 0.03 * rng.normal() if i < 151 else np.nan
+        val = loss + 0.05 if i % 20 == 0 else None
+        history.record(loss, 1.0 + 0.1 * rng.normal(), val, step=i, learning_rate=3e-4)
+    found = history.diagnose()
+    assert found.findings[0].code == "LD101"
+    assert found.advice is not None
+    saves = {"restore_checkpoint", "reduce_learning_rate", "clip_gradients", "clean_data", "check_data"}
+    assert saves.issuperset(a.action for a in found.findings[0].actions)

@@ -31,7 +31,7 @@ def detail(action: str, case: Case) -> str:
 _SAVES = frozenset(
     {
         *("restore_checkpoint", "reduce_learning_rate", "clip_gradients", "add_warmup", "normalize_inputs"),
-        *("clean_data", "check_data", "check_training_loop"),
+        *("clean_data", "check_data", "check_training_loop", "change_precision"),
     }
 )
 
