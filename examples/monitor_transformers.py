@@ -25,7 +25,6 @@ def main(run_dir: str | Path | None = None) -> LossDoctorCallback:
             learning_rate=3e-3,
             per_device_train_batch_size=16,
             logging_steps=1,  # a row at every step
-            logging_nan_inf_filter=False,  # else Trainer hides losses of NaN
             eval_strategy="steps",
             eval_steps=20,
             save_strategy="no",

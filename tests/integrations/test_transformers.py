@@ -17,7 +17,7 @@ transformers = pytest.importorskip("transformers", reason="pip install 'lossdoct
 torch = pytest.importorskip("torch")
 
 from lossdoctor.integrations.transformers import LossDoctorCallback  # noqa: E402
-from lossdoctor.live.actions import StopTraining  # noqa: E402
+from lossdoctor.live.actions import Rescue, StopTraining  # noqa: E402
 
 
 class Line(torch.nn.Module):  # type: ignore[misc]
@@ -40,7 +40,7 @@ def trainer(folder: Path, callback: Any, *, x: Any = None, **more: Any) -> Any:
     settings = {
         "max_steps": 60, "eval_steps": 20, "learning_rate": 0.05, "logging_steps": 1, "max_grad_norm": 1e9,
         "per_device_train_batch_size": 16, "optim": "sgd", "lr_scheduler_type": "constant", "eval_strategy": "steps",
-        "report_to": [], "save_strategy": "no", "disable_tqdm": True, "use_cpu": True, "logging_nan_inf_filter": False,
+        "report_to": [], "save_strategy": "no", "disable_tqdm": True, "use_cpu": True,
     }  # fmt: skip
     return transformers.Trainer(
         model=Line(8),
@@ -127,19 +127,44 @@ def test_accumulated_gradients_count_as_one_step(tmp_path: Path) -> None:
     assert (known["batch_size"], known["steps_per_epoch"], known["planned_steps"]) == (16, 16, 24)
 
 
-def test_losses_of_nan_are_hidden_by_trainer_and_that_is_said(tmp_path: Path, caplog: Any) -> None:
+def one_bad_row() -> Any:
     inputs, _ = line(320)
     inputs = inputs.copy()
-    inputs[:, 0] = math.nan
-    shown = {}
-    for hides in (True, False):
-        callback = LossDoctorCallback(run_dir=tmp_path / str(hides), watch=False)
-        caplog.clear()
-        more = {"max_steps": 10, "eval_strategy": "no", "logging_nan_inf_filter": hides}
-        trainer(tmp_path, callback, x=inputs, **more).train()
-        assert ("set logging_nan_inf_filter=False" in caplog.text) is hides
-        shown[hides] = any(math.isnan(v) for v in values_of(run_in(tmp_path / str(hides)), "loss"))
-    assert shown == {True: False, False: True}
+    inputs[100, 0] = math.nan
+    return inputs
+
+
+@pytest.mark.parametrize("every", [1, 10])
+def test_a_hidden_loss_of_nan_is_found_by_its_gradients(tmp_path: Path, every: int) -> None:
+    """Trainer writes it as 0, or as the mean of the others."""
+    callback = LossDoctorCallback(run_dir=tmp_path / "run")
+    trainer(tmp_path, callback, x=one_bad_row(), logging_steps=every, max_grad_norm=0, eval_strategy="no").train()
+    history = run_in(tmp_path / "run")
+    assert all(math.isfinite(v) for v in values_of(history, "loss"))
+    assert [f.code for f in history.diagnose().findings] == ["LD107"]
+
+
+@pytest.mark.parametrize(
+    ("filtered", "watch", "told"),
+    [(True, True, ""), (True, False, "Trainer hides losses of NaN"), (False, True, "all later ones that Trainer logs")],
+)
+def test_what_trainer_does_to_a_loss_of_nan_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, filtered: bool, watch: bool, told: str
+) -> None:
+    callback = LossDoctorCallback(run_dir=tmp_path / "run", watch=watch)
+    trainer(tmp_path, callback, logging_nan_inf_filter=filtered, max_steps=4, eval_strategy="no").train()
+    said = [r.getMessage() for r in caplog.records if "NaN" in r.getMessage()]
+    assert [told in one for one in said] == ([True] if told else [])
+
+
+def test_a_rescued_run_loses_one_step(tmp_path: Path) -> None:
+    callback = LossDoctorCallback(run_dir=tmp_path / "run", actions=[Rescue()])
+    trained = trainer(tmp_path, callback, x=one_bad_row(), eval_strategy="no")
+    trained.train()
+    assert trained.model.layer.weight.isfinite().all()
+    found = set(kinds(run_in(tmp_path / "run")))
+    assert "skipped_step" in found
+    assert "rolled_back" not in found
 
 
 def test_training_survives_a_broken_monitor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

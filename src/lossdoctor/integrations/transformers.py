@@ -26,8 +26,9 @@ _CONFIG = (
 class LossDoctorCallback(TrainerCallback):
     """Records what Trainer logs, judges it while it trains, and ends the training where an action asks for it.
 
-    There are rows where Trainer logs: set ``logging_steps`` (500 by default) to 10 or less, and
-    ``logging_nan_inf_filter=False``, without which Trainer writes a loss of NaN as a mean of others.
+    There are rows where Trainer logs: set ``logging_steps`` (500 by default) to 10 or less. Leave
+    ``logging_nan_inf_filter`` on, as it is by default: Trainer then writes a loss of NaN as 0 or as the mean of others,
+    and the watched gradients tell of it; without the filter, one NaN turns every later loss that Trainer logs into NaN.
 
     Args:
         monitor: a ready Monitor, which stays open at the end; or None.
@@ -51,8 +52,12 @@ class LossDoctorCallback(TrainerCallback):
     def on_train_begin(self, args: Any, state: Any, control: Any, **found: Any) -> None:
         if not state.is_world_process_zero:
             return
-        if args.logging_nan_inf_filter:
-            log.warning("Trainer hides losses of NaN: set logging_nan_inf_filter=False to have them recorded")
+        if not args.logging_nan_inf_filter:
+            log.warning(
+                "with logging_nan_inf_filter=False, one loss of NaN turns all later ones that Trainer logs to NaN"
+            )
+        elif not self.watch:
+            log.warning("Trainer hides losses of NaN, and watch=False hides the gradients that would tell of them")
         loader: Any = found.get("train_dataloader")
         accumulated = args.gradient_accumulation_steps
         self.link.open(
