@@ -61,7 +61,7 @@ class GradientLevel:
 
     def is_high(self, norm: float) -> bool:
         """Whether this norm is far out; never of the first 16."""
-        if len(self._window) < _FEW or not norm > 0:
+        if len(self._window) < _FEW or not 0 < norm < math.inf:
             return False
         excess = math.log(norm) - self._window.median
         return excess > math.log(self.ratio) and excess > self.z * max(self._window.sigma, 0.02)

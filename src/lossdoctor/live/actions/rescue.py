@@ -10,7 +10,7 @@ from lossdoctor.core.errors import UsageError, nearest
 from lossdoctor.core.numbers import short
 from lossdoctor.live.actions.base import LiveAction
 from lossdoctor.live.actions.following import Followed, Once
-from lossdoctor.live.actions.gradients import as_module, measured, names_in, read
+from lossdoctor.live.actions.gradients import as_module, measured, names_in, parameters, read
 from lossdoctor.live.actions.normal import GradientLevel, LossLevel
 from lossdoctor.live.actions.rescuing import Rescuer
 from lossdoctor.live.actions.together import agreed, may_act
@@ -123,7 +123,7 @@ class Rescue(LiveAction):
         self._wanted = ""  # why the run is to be put back at the next step
         self._uneasy = False  # the last loss was not normal
         self._left_out = False  # this step
-        self._due = False
+        self._due = self._far = self._unheard = False  # as agreed by all processes: see _judged
         self._in_a_row = self._far_losses = 0  # steps left out, and losses among theirs that are far out too
         self._rows = self._rows_since = self._rows_without_a_step = self._bad_rows = 0
         self._off = False
@@ -142,20 +142,13 @@ class Rescue(LiveAction):
         self._rows_without_a_step = 0
         self._rescuer.enter(monitor)
         seen, late = self._look(optimizer)
-        judged = (
-            seen is not None and not seen.skipped and not math.isfinite(seen.norm),
-            seen is not None and self._norms.is_high(seen.norm),
-            bool(self._wanted),
-            self._uneasy,
-            self._rescuer.due(),
-        )
-        infinite, high, trouble, self._uneasy, self._due = map(bool, agreed(*judged) if self.shared else judged)
+        infinite, high, trouble = self._judged(seen)
         self._left_out = True
         if trouble:
             return self._put_back(monitor, self._wanted or "another process met trouble")
         if (infinite or high) and not self._let_through(monitor, seen, infinite, late):
             return False
-        if seen is not None and seen.skipped:
+        if seen is not None and seen.skipped and not late:
             self._rescuer.leave_out()
             return True  # the scaler leaves it out
         if seen is not None:
@@ -182,7 +175,7 @@ class Rescue(LiveAction):
         if candidate is None and self._due:
             self._rescuer.propose(monitor)
             self._rows_since = 0
-        elif candidate is not None and self._rescuer.steps - candidate.taken >= self.confirm and self._heard():
+        elif candidate is not None and self._rescuer.steps - candidate.taken >= self.confirm and not self._unheard:
             self._rescuer.confirm()
 
     def on_row(self, monitor: Monitor, row: Row) -> None:
@@ -202,7 +195,8 @@ class Rescue(LiveAction):
             self._wanted = f"the loss ({short(loss)}) has left its level for good"
         elif self._bad_rows >= _BAD_ROWS and self._rows > self._bad_rows:
             self._wanted = f"the loss was not finite {self._bad_rows} times in a row"
-        if self._wanted and self._rows_without_a_step >= _NO_STEPS and self._optimizer is not None:
+        stuck = self._rows_without_a_step >= _NO_STEPS and self._optimizer is not None
+        if self._wanted and stuck and not self.shared:
             self._put_back(monitor, self._wanted)  # a GradScaler leaves every step out: none comes at which to go back
 
     def finish(self, monitor: Monitor) -> None:  # noqa: ARG002
@@ -227,14 +221,28 @@ class Rescue(LiveAction):
             self._rescuer.begin(monitor, model, optimizer)
         return optimizer is self._optimizer
 
-    def _heard(self) -> bool:
-        """Whether the losses would have told of trouble since the candidate was taken."""
-        return self._rows_since >= 3 or not self._rows
+    def _judged(self, seen: Gradients | None) -> tuple[bool, bool, bool]:
+        """Gradients that are not finite, gradients far too large, a loss for which to go back; alike on all processes.
+
+        So is all else that what is done next depends on.
+        """
+        here = (
+            seen is not None and not seen.skipped and not math.isfinite(seen.norm),
+            seen is not None and self._norms.is_high(seen.norm),
+            bool(self._wanted),
+            self._uneasy,
+            self._rescuer.due(),
+            self._far_losses > self._in_a_row // 2,
+            self._rows > 0 and self._rows_since < 3,  # too few since the candidate was taken
+        )
+        infinite, high, trouble, *rest = map(bool, agreed(*here) if self.shared else here)
+        self._uneasy, self._due, self._far, self._unheard = rest
+        return infinite, high, trouble
 
     def _look(self, optimizer: Any) -> tuple[Gradients | None, bool]:
         """The gradients of this step, or (late) of the one before."""
         pending = measured(optimizer, self._names)
-        late = self.wait is False or (self.wait is None and pending is not None and not pending.ready())
+        late = self.wait is False or (self.wait is None and any(p.is_cuda for p in parameters(optimizer)[:1]))
         if not late:
             return (None if pending is None else read(pending)), False
         before, self._coming = self._coming, pending
@@ -245,13 +253,13 @@ class Rescue(LiveAction):
         what = self._described(seen, infinite)
         if late:
             return self._put_back(monitor, what)
-        self._far_losses = self._far_losses if self._in_a_row else 0
+        if not self._in_a_row:
+            self._far_losses = 0
         self._in_a_row += 1
         # Weights that came from an ordinary step are good: then it is the batches. Otherwise it may be the weights.
         doubtful = self._uneasy or self._rescuer.rate_jumped
         if self._in_a_row > _PATIENCE:
-            far = infinite or self._far_losses > self._in_a_row // 2
-            if not far:
+            if not (infinite or self._far):
                 self._norms.forget()  # the losses are as ever: larger gradients are the new normal
                 return True
             if self._rescuer.moved and (doubtful or self._in_a_row > _LONG_PATIENCE):
