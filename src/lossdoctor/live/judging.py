@@ -82,6 +82,8 @@ class LiveJudge:
         self._lanes: dict[str | tuple[str, ...], Lane] = {}
         self._orders: dict[str, Order] = {}
         self._compared = Remembered()
+        self._roles: RoleMap | None = None  # where only a new metric could change it
+        self._roles_of = 0
         _warm_up()
 
     # taking rows
@@ -105,6 +107,11 @@ class LiveJudge:
         for row in rows:
             self.add(row)
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the points kept."""
+        return sum(points.nbytes for points in self._points.values())
+
     def restart(self, step: int) -> None:
         """The run goes on from a checkpoint: its next row is of this step or a later one, seen before or not."""
         self.events.append({"kind": "session_start", "step": int(step), "time": time.time()})
@@ -127,8 +134,7 @@ class LiveJudge:
         began = time.perf_counter()
         curves = {name: Prefix(points) for name, points in self._points.items() if len(points)}
         overrides = {role: name for role, name in self.metrics.items() if name in curves}
-        self._compared.look(curves)
-        roles = map_roles(curves, overrides, self._compared)
+        roles = self._mapped(curves, overrides)
         prepared = self._prepared(roles, curves)
         history = Snapshot(
             curves,
@@ -146,6 +152,17 @@ class LiveJudge:
         found = diagnose_prepared(history, prepared, self.context, settings=self.settings)
         self.pace.judged(self.rows, time.perf_counter() - began)
         return found
+
+    def _mapped(self, curves: Mapping[str, Prefix], overrides: Mapping[str, str]) -> RoleMap:
+        """The mapping of the metrics; it is looked at again only where it could have become another."""
+        if self._roles is not None and len(curves) == self._roles_of:
+            return self._roles
+        self._compared.look(curves)
+        roles = map_roles(curves, overrides, self._compared)
+        # How many points a metric has, and at which steps, matters only where several could play a role.
+        certain = not roles.auxiliary and all(len(n) == 1 for r, n in roles.names.items() if not r.startswith("layer"))
+        self._roles, self._roles_of = roles if certain else None, len(curves)
+        return roles
 
     def _prepared(self, roles: RoleMap, curves: Mapping[str, Prefix]) -> Prepared:
         segments = self._segments(roles, curves)
