@@ -98,7 +98,7 @@ def test_large_and_convolutional_layers(channels_last: bool) -> None:
         assert row[f"dead_units/{layer}"] == pytest.approx(dead[layer] / units)
     # Parameters of more than 65,536 values are followed by a sample.
     moved, whole = (model.get_parameter("5.weight") - old["5.weight"]).norm(), old["5.weight"].norm()
-    assert row["update_ratio/5.weight"] == pytest.approx(float((moved / whole).detach()), rel=0.05)
+    assert row["update_ratio/5.weight"] == pytest.approx(float((moved / whole).detach()), rel=0.1)
     assert row["param_norm"] == pytest.approx(norm(list(model.parameters())), rel=1e-5)
 
 
@@ -248,7 +248,7 @@ def test_closures_are_measured_once_their_gradients_are_there(kind: Any, closure
         return backward(model)
 
     loss = optimizer.step(closure=closure) if closure_by_name else optimizer.step(closure)
-    assert float(loss) == pytest.approx(float(reference(batch()).square().mean()))
+    assert float(loss) == pytest.approx(float(reference(batch()).square().mean().detach()))
     row = watch.collect()
     assert row["grad_norm"] == pytest.approx(norm([p.grad for p in reference.parameters()]), rel=1e-5)
     assert row["update_ratio"] > 0
