@@ -78,6 +78,7 @@ class Watched:
         looks: how often it was judged.
         raw: (step, code) of every warning or critical finding of every verdict.
         told: (step, code) of what was announced while it ran; ``at_end`` of what was announced at its end only.
+        stood: (step, code) of all that was announced and not withdrawn, after every verdict.
         changes: announcements, updates and withdrawals.
     """
 
@@ -87,15 +88,13 @@ class Watched:
     raw: tuple[tuple[int, str], ...]
     told: tuple[tuple[int, str], ...]
     at_end: tuple[tuple[int, str], ...]
+    stood: tuple[tuple[int, str], ...]
     changes: int
 
-    def late(self, told: tuple[tuple[int, str], ...]) -> float | None:
-        """From the true onset to the first right finding among those told, as a share of the run's length.
-
-        What was told before the onset and still stood then counts as told at it; None where nothing right was told.
-        """
+    def late(self, said: tuple[tuple[int, str], ...]) -> float | None:
+        """From the true onset to the first right finding said, as a share of the run's length; None where none was."""
         onset, wanted = int(self.truth["onset_step"]), set(self.truth["expected"])
-        steps = [max(step, onset) for step, code in told if code in wanted]
+        steps = [step for step, code in said if code in wanted and step >= onset]
         return (min(steps) - onset) / max(1, self.length) if steps else None
 
 
@@ -104,7 +103,7 @@ def watched(entry: dict[str, Any], twin: dict[str, Any] | None = None) -> Watche
     history = corpus.restored(entry).history
     judge, alarms = LiveJudge(context=history.context, step_unit=history.step_unit), Alarms()
     rows = [Row(int(r["step"]), {k: float(v) for k, v in r.items() if k != "step"}, 0.0) for r in entry["rows"]]
-    raw, told, at_end = [], [], []
+    raw, told, at_end, stood = [], [], [], []
     last = looks = changes = 0
     for count, row in enumerate(rows, start=1):
         judge.add(row)
@@ -117,13 +116,15 @@ def watched(entry: dict[str, Any], twin: dict[str, Any] | None = None) -> Watche
         raw += [(row.step, f.code) for f in diagnosis.findings if severity_rank(f.severity) >= 1]
         verdict = alarms.judge(diagnosis, row.step)
         told += [(row.step, f.code) for f in verdict.announced]
+        stood += [(row.step, f.code) for f in alarms.announced]
         changes += len(verdict.announced) + len(verdict.updated) + len(verdict.withdrawn)
         if end:
             final = alarms.judge(diagnosis, row.step, final=True)
             at_end = [(row.step, f.code) for f in final.announced]
     steps = [row.step for row in rows] or [0]
     truth = corpus.index_row(entry, twin)
-    return Watched(truth, max(steps) - min(steps), looks, tuple(raw), tuple(told), tuple(at_end), changes)
+    said = (tuple(raw), tuple(told), tuple(at_end), tuple(stood))
+    return Watched(truth, max(steps) - min(steps), looks, *said, changes)
 
 
 def tuning_runs() -> Iterator[Watched]:
@@ -162,8 +163,8 @@ def main() -> int:
     print(f"told falsely                               {dict(codes.most_common())}")
     for name, told in (
         ("right alarm in a verdict", [r.late(r.raw) for r in sick]),
-        ("right alarm told while it ran", [r.late(r.told) for r in sick]),
-        ("right alarm told then or at its end", [r.late((*r.told, *r.at_end)) for r in sick]),
+        ("right alarm told while it ran", [r.late(r.stood) for r in sick]),
+        ("right alarm told then or at its end", [r.late((*r.stood, *r.at_end)) for r in sick]),
     ):
         found = [d for d in told if d is not None]
         print(f"{name:<42} {share(len(found), len(sick))}, {_spread(found)}")
