@@ -120,6 +120,22 @@ def test_the_best_weights_come_back(tmp_path: Path, on_disk: bool) -> None:
         assert (tmp_path / "kept" / "best.pt").exists()
 
 
+def test_a_folder_that_cannot_be_written_leaves_the_weights_in_memory(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "taken").write_text("a file")
+    model = nn.Linear(1, 1, bias=False)
+    with Monitor(run_dir=tmp_path / "run", actions=[EarlyStopping(folder=tmp_path / "taken")]) as monitor:
+        monitor.model = model
+        for step, value in enumerate([3.0, 2.0, 2.5]):
+            with torch.no_grad():
+                model.weight.fill_(float(step))
+            with caplog.at_level(logging.WARNING, logger="lossdoctor"):
+                monitor.log(step, val_loss=value)
+    assert model.weight.item() == 1.0
+    assert sum("the best weights stay in memory" in r.message for r in caplog.records) == 1
+
+
 class _Interrupted:
     """A run that is left before it is stopped."""
 

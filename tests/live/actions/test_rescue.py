@@ -195,6 +195,19 @@ def test_a_run_that_cannot_be_held_is_given_up(tmp_path: Path) -> None:
     assert lowered == pytest.approx([0.3, 0.09])
 
 
+def test_from_the_first_state_it_starts_over_with_a_lower_rate(tmp_path: Path) -> None:
+    """A rate far too high from the start: there is no good state but the first, whose loss is high."""
+    run = Run(tmp_path, [Rescue()], optimizer="momentum", steps=500)
+    for group in run.optimizer.param_groups:
+        group["lr"] = 20.0
+    run.scheduler = torch.optim.lr_scheduler.ConstantLR(run.optimizer, factor=1.0)
+    run.monitor.scheduler = run.scheduler
+    run.go()
+    assert "rolled_back" in run.kinds()
+    assert not run.monitor.should_stop
+    assert run.loss() < 0.35
+
+
 def test_one_step_late_it_goes_back_instead(tmp_path: Path) -> None:
     """As on a GPU, where nothing waits for the gradients."""
     healthy = Run(tmp_path / "twin").go().loss()

@@ -9,11 +9,15 @@ from lossdoctor.core.errors import UsageError, nearest
 from lossdoctor.core.numbers import short
 from lossdoctor.live.actions.base import LiveAction
 from lossdoctor.live.actions.following import Followed, Once, is_maximised
+from lossdoctor.live.actions.gradients import as_module
 from lossdoctor.live.actions.improvement import Improvement
+from lossdoctor.live.actions.together import is_sharded
+from lossdoctor.live.guard import described
 from lossdoctor.live.rows import LiveEvent, Row
 
 if TYPE_CHECKING:
     from lossdoctor.live.monitor import Monitor
+    from lossdoctor.torchkit.snapshot import Snapshot
 
 MODES = ("auto", "min", "max")
 
@@ -29,7 +33,7 @@ class EarlyStopping(LiveAction):
     The weights (parameters and buffers) are kept when an evaluation is logged, as they are then: log the validation
     loss as a number before the next optimizer step. They are put back when the action stops the run, and at its end
     where it was not stopped (also after Ctrl-C, not after a crash). Optimizer and random generators are left as they
-    are.
+    are. Weights that are spread over processes (FSDP) are not restored, which is said once.
 
     Args:
         metric: name of the metric to follow; the validation loss by default.
@@ -54,7 +58,7 @@ class EarlyStopping(LiveAction):
         metric: str | None = None,
         *,
         mode: str = "auto",
-        min_evaluations: int = 5,
+        min_evaluations: int = 8,
         z: float = 2.5,
         restore: bool = True,
         folder: str | Path | None = None,
@@ -112,13 +116,23 @@ class EarlyStopping(LiveAction):
             return
         from lossdoctor.torchkit.snapshot import Snapshot
 
-        kept = Snapshot.take(monitor.model, step=step, rng=False, device=self.device)
-        if self.folder is None:
-            self._kept = kept
-        else:
+        model = as_module(monitor.model)
+        if is_sharded(model):
+            self._once.warn("EarlyStopping does not put back weights that are spread over processes; it only stops")
+            return
+        kept = Snapshot.take(model, step=step, rng=False, device=self.device)
+        self._kept = self._on_disk(kept) if self.folder is not None else kept
+
+    def _on_disk(self, kept: Snapshot) -> Path | Snapshot:
+        """Its file, or where that cannot be written the state itself."""
+        assert self.folder is not None
+        try:
             self.folder.mkdir(parents=True, exist_ok=True)
             kept.save(self.folder / "best.pt")
-            self._kept = self.folder / "best.pt"
+        except (OSError, RuntimeError) as error:  # what torch.save raises on a full disk
+            self._once.warn(f"the best weights stay in memory: {self.folder} cannot hold them ({described(error)})")
+            return kept
+        return self.folder / "best.pt"
 
     def _end(self, monitor: Monitor, why: str, details: dict[str, float]) -> None:
         self._done = True
@@ -133,7 +147,7 @@ class EarlyStopping(LiveAction):
         from lossdoctor.torchkit.snapshot import Snapshot
 
         kept = Snapshot.load(self._kept, device=None) if isinstance(self._kept, Path) else self._kept
-        kept.restore(monitor.model)
+        kept.restore(as_module(monitor.model))
         if kept.step == monitor.step:  # nothing was trained since
             return
         monitor.event(

@@ -55,7 +55,7 @@ class Improvement:
         least: evaluations before which nothing is said.
     """
 
-    def __init__(self, z: float = 2.5, turned: float = 0.1, flat: float = 0.5, least: int = 5) -> None:
+    def __init__(self, z: float = 2.5, turned: float = 0.1, flat: float = 0.5, least: int = 8) -> None:
         self.z, self.turned, self.flat, self.least = z, turned, flat, least
         self.count = 0
         self.level = math.nan

@@ -84,11 +84,11 @@ class GradientLevel:
 class LossLevel:
     """Says whether a loss has left its level for the worse, and for good.
 
-    Compared are the last few losses (their median, so that single spikes do not count) with the 64 normal ones before
-    them. It has *diverged* when that median is ``z`` standard deviations of the noise up and has given back ``share``
-    of all that was gained since the start (the last 8 losses), or ten standard deviations and all of it (the last 3).
-    A rise in standard deviations alone is no divergence: a learning rate that restarts, a new epoch and a harder part
-    of the data all make one, and it heals.
+    It has *diverged* when the median of the last 8 lies ``z`` standard deviations of the noise above the lowest level
+    that the run ever had (medians of 64 losses), and has given back ``share`` of all that was gained since the start;
+    or when each of the last 3 lies twice as many above and all of the gain is gone. Single spikes do not count, however
+    high. A rise in standard deviations alone is no divergence: a learning rate that restarts, a new epoch and a harder
+    part of the data all make one, and it heals.
     """
 
     def __init__(self, z: float = 5.0, share: float = 0.3) -> None:
@@ -98,7 +98,8 @@ class LossLevel:
         self._last: deque[float] = deque(maxlen=8)  # not yet taken for normal
         self._lowest = math.inf
         self._count = 0
-        self._noise = math.nan  # of single losses; of the median of a few it is less, which is left as a margin
+        self._noise_there = math.nan  # at the lowest level
+        self._noise = math.nan  # now; of single losses; of the median of a few it is less, which is left as a margin
 
     def add(self, loss: float) -> str:
         """Take in a loss: ``"normal"``, ``"high"``, ``"diverged"`` or ``"nonfinite"``."""
@@ -128,25 +129,24 @@ class LossLevel:
         self._normal.add(loss)
         if len(self._normal) < _FEW:
             return
-        if self._count % 16 == 0:
-            self._lowest = min(self._lowest, self._normal.median)
         if self._count % 4 == 0 or math.isnan(self._noise):
-            self._noise = max(self._normal.sigma, _by_steps(self._normal), 1e-9 * abs(self._normal.median), 5e-324)
+            level = self._normal.median
+            self._noise = max(self._normal.sigma, _by_steps(self._normal), 1e-9 * abs(level), 5e-324)
+            if level < self._lowest:
+                self._lowest, self._noise_there = level, self._noise
 
     def _judge(self) -> str:
         if len(self._normal) < _FEW:
             return self._judge_early()
-        level, noise = self._normal.median, self._noise
-        lowest = min(self._lowest, level)
-        gained = max(_middle(sorted(self._first)) - lowest, noise)
         recent = list(self._last)
-        for count, z, share in ((8, self.z, self.share), (3, 2 * self.z, 1.0)):
-            if len(recent) < count:
-                continue
-            now = _middle(sorted(recent[-count:]))
-            if now - level > z * noise and now - lowest > share * gained:
-                return "diverged"
-        return "high" if len(recent) >= 3 and _middle(sorted(recent[-3:])) - level > self.z * noise else "normal"
+        noise = self._noise_there
+        gained = max(_middle(sorted(self._first)) - self._lowest, noise)
+        up = _middle(sorted(recent)) - self._lowest if len(recent) == 8 else -math.inf
+        all_up = min(recent[-3:]) - self._lowest if len(recent) >= 3 else -math.inf
+        if up > max(self.z * noise, self.share * gained) or all_up > max(2.0 * self.z * noise, gained):
+            return "diverged"
+        high = _middle(sorted(recent[-3:])) - self._normal.median > self.z * self._noise
+        return "high" if len(recent) >= 3 and high else "normal"
 
     def _judge_early(self) -> str:
         """Before anything is known of the noise: a loss that is only ever rising, and many times what it was."""

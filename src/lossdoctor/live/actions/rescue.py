@@ -157,7 +157,7 @@ class Rescue(LiveAction):
         self._rescuer.accept(check=not late)
         self._left_out = False
         if self._rescuer.jumps and not self._uneasy and not late:
-            self._rescuer.secure(monitor)
+            self._rescuer.secure(monitor, (self._losses, self._norms))
         return True
 
     def after_step(self, monitor: Monitor, optimizer: Any) -> None:
@@ -173,7 +173,7 @@ class Rescue(LiveAction):
         self._rescuer.recover(monitor)
         candidate = self._rescuer.states.candidate
         if candidate is None and self._due:
-            self._rescuer.propose(monitor)
+            self._rescuer.propose(monitor, (self._losses, self._norms))
             self._rows_since = 0
         elif candidate is not None and self._rescuer.steps - candidate.taken >= self.confirm and not self._unheard:
             self._rescuer.confirm()
@@ -218,7 +218,7 @@ class Rescue(LiveAction):
                 return False
             model = as_module(monitor.model)
             self._optimizer, self._names = optimizer, names_in(model, optimizer)
-            self._rescuer.begin(monitor, model, optimizer)
+            self._rescuer.begin(monitor, model, optimizer, (self._losses, self._norms))
         return optimizer is self._optimizer
 
     def _judged(self, seen: Gradients | None) -> tuple[bool, bool, bool]:
@@ -285,8 +285,8 @@ class Rescue(LiveAction):
         self._wanted, self._uneasy, self._left_out = "", False, True
         self._in_a_row = self._bad_rows = 0
         self._coming = None
+        self._losses, self._norms = self._rescuer.roll_back(monitor, why)
         self._losses.cut()
-        self._rescuer.roll_back(monitor, why)
         if self._rescuer.attempts >= self.attempts or self._rescuer.rollbacks >= self.most:
             return self._give_up(monitor, f"put back {self._rescuer.rollbacks} times")
         return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
@@ -62,13 +63,16 @@ class Rescuer:
         """Whether a step was made since the run was in a state that is known to be good."""
         return not self.states.good or self.steps > self.states.good[-1].taken
 
-    def begin(self, monitor: Monitor, model: Any, optimizer: Any) -> None:
-        """Before the first step: how the run starts is the first good state, there being nothing better."""
+    def begin(self, monitor: Monitor, model: Any, optimizer: Any, normal: Any) -> None:
+        """Before the first step: how the run starts is the first good state, there being nothing better.
+
+        ``normal``, here and below, is what is normal for the run: a copy of it is kept with every state.
+        """
         self._model, self._optimizer = model, optimizer
         self._scheduler, self._scaler = monitor.scheduler, monitor.scaler
         self._rates = RateFactor(optimizer, self._scheduler)
         self._buffers = Buffers(model)
-        self.states.propose(lambda: self._taken(monitor))
+        self.states.propose(lambda: self._taken(monitor, normal))
         self.states.confirm()
         self._last_step = perf_counter()
 
@@ -92,12 +96,12 @@ class Rescuer:
         """Whether it did so in this step or one of the last few."""
         return self.jumps or self.steps - self._jumped_at <= _RECENT
 
-    def secure(self, monitor: Monitor) -> None:
+    def secure(self, monitor: Monitor, normal: Any) -> None:
         """Before a step with a rate that jumps: the state is good up to here, and may not be for long."""
         if self.steps - self._secured_at > _RECENT and self.steps > self.states.good[-1].taken:
             self._secured_at = self.steps
             self.states.reject()
-            self.propose(monitor)
+            self.propose(monitor, normal)
             self.states.confirm()
 
     def leave(self) -> None:
@@ -135,9 +139,9 @@ class Rescuer:
             self._jumped_at = self.steps
         self._usual_rate += _SMOOTH * (min(self._rate, _JUMP * self._usual_rate) - self._usual_rate)
 
-    def propose(self, monitor: Monitor) -> None:
+    def propose(self, monitor: Monitor, normal: Any) -> None:
         """Keep the state as it is now, as a candidate."""
-        self.states.propose(lambda: self._taken(monitor))
+        self.states.propose(lambda: self._taken(monitor, normal))
         self._proposed_at = self.steps
         self._last_step = perf_counter()
 
@@ -158,8 +162,11 @@ class Rescuer:
         self._change_rate(monitor, factor, "the run has been good since: the learning rate comes back")
         self._raised = True
 
-    def roll_back(self, monitor: Monitor, why: str) -> None:
-        """Put the run back to the newest good state; an older one, and with a lower rate, when that did not help."""
+    def roll_back(self, monitor: Monitor, why: str) -> Any:
+        """Put the run back to the newest good state; an older one, and with a lower rate, when that did not help.
+
+        Returns what was normal in that state.
+        """
         assert self._rates is not None
         self.states.reject()
         self.attempts += 1
@@ -180,6 +187,7 @@ class Rescuer:
             action="Rescue",
         )
         self._lower(monitor)
+        return copy.deepcopy(kept.normal)
 
     def _lower(self, monitor: Monitor) -> None:
         """The learning rate after a roll-back: what it was before it jumped; or lower, if that trouble comes again."""
@@ -200,7 +208,7 @@ class Rescuer:
         text = f"{why}; it is now {short(self._rates.value)} times the planned one"
         monitor.event("learning_rate_changed", text, factor=factor, of_planned=self._rates.value, action="Rescue")
 
-    def _taken(self, monitor: Monitor) -> Kept:
+    def _taken(self, monitor: Monitor, normal: Any) -> Kept:
         from lossdoctor.torchkit.snapshot import Snapshot
 
         assert self._rates is not None
@@ -209,7 +217,7 @@ class Rescuer:
         loader = self._loader if self._replays else None
         snapshot = Snapshot.take(self._model, self._optimizer, self._scheduler, self._scaler, loader, step=step)
         self._cost = perf_counter() - began
-        return Kept(self.steps, step, self._rates.value, snapshot)
+        return Kept(self.steps, step, self._rates.value, copy.deepcopy(normal), snapshot)
 
     def _restore(self, kept: Kept) -> None:
         assert self._rates is not None

@@ -23,12 +23,15 @@ class Kept:
         taken: optimizer steps that had been made.
         step: the run's own step.
         factor: what the learning rate had been multiplied by.
+        normal: what was normal for the run then.
+        where: a Snapshot, or the path of one.
     """
 
     taken: int
     step: int
     factor: float
-    where: Any  # a Snapshot, or the path of one
+    normal: Any
+    where: Any
 
     def snapshot(self) -> Snapshot:
         """The state itself, read back where it is on disk."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from lossdoctor.live.actions.following import Once
 from lossdoctor.live.ranks import this_rank
 
@@ -19,6 +21,14 @@ def may_act(action: str, shared: bool, once: Once) -> bool:
         f"them. Make the monitor on every rank, with Monitor(every_rank=True, actions=[{action}(shared=True)])"
     )
     return False
+
+
+def is_sharded(model: Any) -> bool:
+    """Whether this process holds parts of parameters only (FSDP, tensor parallel)."""
+    if this_rank()[1] == 1:
+        return False
+    flattened = any(type(m).__name__ == "FullyShardedDataParallel" for m in model.modules())
+    return flattened or any(hasattr(p, "placements") for p in model.parameters())
 
 
 def agreed(*flags: float) -> tuple[float, ...]:
