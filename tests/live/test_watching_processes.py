@@ -115,7 +115,7 @@ def alone(steps: int = 6) -> list[dict[str, float]]:
             {
                 "grad_norm": norm(list(grads.values())),
                 "grad_norm/2.weight": norm([grads["2.weight"]]),
-                "param_norm": norm(list(model.parameters())),
+                "param_norm": norm(list(old.values())),
                 "update_ratio": norm(moved) / norm(list(old.values())),
                 "dead_units": dead / 34,
                 "nonfinite_grads": 0.0,

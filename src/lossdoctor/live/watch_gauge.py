@@ -28,12 +28,11 @@ SAMPLE = 65_536  # values of a parameter whose movement is followed; gradients a
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is measured besides the norm of all gradients; units and weights are dear and change slowly."""
+    """What is measured besides the norms of all gradients and of all parameters."""
 
     per_layer: bool = True
     updates: bool = True
     units: bool = True
-    weights: bool = True
 
 
 class Gauge:
@@ -86,7 +85,7 @@ class Gauge:
             self._dead_units()
 
     def after(self) -> None:
-        """The step was taken: how far the parameters moved, and their norm."""
+        """The step was taken: how far the parameters moved, and their norm before it."""
         plan, shares, wanted = self._plan, self._shares, self._wanted
         if self._meter is not None:
             moved = self._meter.after()
@@ -96,12 +95,15 @@ class Gauge:
                 return {
                     **_squares("update", ratios.updates, places, plan, shares, wanted.per_layer),
                     **_squares("weight", ratios.weights, places, plan, shares, wanted.per_layer),
+                    **_squares("param", ratios.weights, places, plan, shares, False),
                 }
 
             self._coming.append((moved, updates))
-        if wanted.weights:
-            places = np.arange(len(self._parameters))
-            self._await(self._parameters, lambda v: _squares("param", v, places, plan, shares, False))
+        else:
+            trainable = [i for i, p in enumerate(self._parameters) if p.requires_grad]
+            places = np.array(trainable, dtype=np.int64)
+            found = [self._parameters[i] for i in trainable]
+            self._await(found, lambda v: _squares("param", v, places, plan, shares, False))
         self._parameters, self._meter = (), None  # what waits for the device keeps no model alive
 
     @contextmanager

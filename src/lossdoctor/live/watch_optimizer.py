@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from lossdoctor.live.watch_gauge import Gauge, Wanted
+from lossdoctor.live.watch_gauge import Gauge
 from lossdoctor.live.watch_layers import Plan, parameters_of, plan_of
 from lossdoctor.live.watch_pace import Pace
 
@@ -140,10 +140,7 @@ class WatchedOptimizer:
         parameters = parameters_of(optimizer)
         if self._plan is None or self._plan.ids != tuple(map(id, parameters)):
             self._plan = plan_of(parameters, self._watch.modules())
-        wanted = self._watch.wanted
-        if not self.pace.thorough:
-            wanted = Wanted(wanted.per_layer, wanted.updates, units=False, weights=False)
-        return Gauge(parameters, self._plan, wanted, self._watch.shares(parameters))
+        return Gauge(parameters, self._plan, self._watch.wanted, self._watch.shares(parameters))
 
     def _values(self) -> int:
         return 5 + 2 * len(self._plan.layers) if self._plan is not None else 0

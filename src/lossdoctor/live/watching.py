@@ -44,7 +44,7 @@ class Watch:
             measured when a row is logged.
         scaler: the ``GradScaler`` of mixed-precision training.
         scheduler: kept for actions; the rates are read from the optimizer.
-        every: steps between measurements; None: as few as keep them below 0.4 % of the training time, at most 50.
+        every: steps between measurements; None: as few as keep them below 0.3 % of the training time, at most 50.
         per_layer: norms and ratios of the weights of each layer too (of blocks, in a model of more than 64 layers).
         updates: ratios of update to weight, from a sample of 65,536 values of each parameter.
         dead_units: units of linear and convolutional layers whose gradient is exactly zero.
@@ -180,8 +180,7 @@ class Watch:
         modules = self.modules()
         parameters = [p for _, module in modules for p in module.parameters() if p.requires_grad]
         plan = plan_of(parameters, modules)
-        thorough = self._pace.thorough
-        wanted = Wanted(self.wanted.per_layer, False, self.wanted.units and thorough, thorough)
+        wanted = Wanted(self.wanted.per_layer, False, self.wanted.units)
         gauge = Gauge(parameters, plan, wanted, self.shares(parameters))
         gauge.gradients()
         gauge.after()
