@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -84,12 +85,20 @@ def chosen_rules(settings: Settings) -> list[Rule]:
 
     A code, a name or a prefix of codes (``LD1``) selects. A preview rule runs only when its full code is selected.
     """
+    if not (settings.select or settings.ignore or settings.rules):
+        return list(_usual())
     check_options(settings)
     selected = {r.code for r in all_rules() if not r.preview}
     if settings.select:
         selected = _codes(settings.select)
     selected -= _codes(settings.ignore)
     return [r for r in all_rules() if r.code in selected]
+
+
+@cache
+def _usual() -> tuple[Rule, ...]:
+    """What runs where nothing is chosen."""
+    return tuple(r for r in all_rules() if not r.preview)
 
 
 def _codes(words: Sequence[str]) -> set[str]:

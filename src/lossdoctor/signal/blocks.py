@@ -160,11 +160,9 @@ class Rows:
         return line
 
     def to_blocks(self, level: int) -> Blocks:
-        ints = {n: np.ascontiguousarray(self.ints[k]) for k, n in enumerate(INT_FIELDS)}
-        floats = {n: np.ascontiguousarray(self.floats[k]) for k, n in enumerate(FLOAT_FIELDS)}
-        for array in (*ints.values(), *floats.values()):
-            array.flags.writeable = False
-        return Blocks(level=level, **ints, **floats)
+        ints, floats = np.ascontiguousarray(self.ints).view(), np.ascontiguousarray(self.floats).view()
+        ints.flags.writeable = floats.flags.writeable = False
+        return Blocks(level, *ints, *floats)  # the fields in the order of both tables
 
 
 def merge(a: Rows, b: Rows) -> Rows:
@@ -173,8 +171,7 @@ def merge(a: Rows, b: Rows) -> Rows:
     na, nb = a.int_field("count"), b.int_field("count")
     ints[INT["first_step"]], ints[INT["last_step"]] = a.int_field("first_step"), b.int_field("last_step")
     floats[FLOAT["first"]], floats[FLOAT["last"]] = a.float_field("first"), b.float_field("last")
-    for name in ("mean", "median", "mad"):
-        floats[FLOAT[name]] = _weighted(a.float_field(name), b.float_field(name), na, nb)
+    floats[_MEANS] = _weighted(a.floats[_MEANS], b.floats[_MEANS], na, nb)
     floats[FLOAT["diff_median"]] = _weighted(
         a.float_field("diff_median"), b.float_field("diff_median"), a.int_field("n_diff"), b.int_field("n_diff")
     )
@@ -223,7 +220,7 @@ def merge_one(a: Rows, b: Rows) -> Rows:
 
 
 _COUNT = INT["count"]
-_MEANS = tuple(FLOAT[name] for name in ("mean", "median", "mad"))
+_MEANS = [FLOAT[name] for name in ("mean", "median", "mad")]
 
 
 def _between(a: float, b: float, share: float) -> float:
@@ -257,6 +254,10 @@ class BlockTree:
         rows = self._waiting[level].then(rows)
         even = len(rows) - len(rows) % 2
         self._waiting[level] = rows.cut(even, len(rows))
+        if even == 2:
+            return merge_one(rows.cut(0, 1), rows.cut(1, 2))
+        if even == 4:
+            return merge_one(rows.cut(0, 1), rows.cut(1, 2)).then(merge_one(rows.cut(2, 3), rows.cut(3, 4)))
         return merge(rows.cut(0, even, 2), rows.cut(1, even, 2)) if even else Rows.empty()
 
     def blocks(self, partial: Rows | None) -> Blocks:
