@@ -87,7 +87,9 @@ def evaluated(config: Config) -> Evaluated:
         for row in loop.rows[before:]:
             if "val_loss" in row:
                 seen.append(row["val_loss"])
-                true.append(loop.task.evaluate("test"))  # the held-out data of the clinic's truth holds the validation's too
+                true.append(
+                    loop.task.evaluate("test")
+                )  # the held-out data of the clinic's truth holds the validation's too
 
     loop._log = log  # type: ignore[method-assign]
     loop._note_truth = lambda: None  # type: ignore[method-assign]

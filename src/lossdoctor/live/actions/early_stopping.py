@@ -28,7 +28,7 @@ class EarlyStopping(LiveAction):
     There is no patience to choose: a rise is believed when it is beyond the run's own noise, a flat curve when it has
     been flat for half of the evaluations (see :class:`~lossdoctor.live.actions.improvement.Improvement`). A single
     lucky evaluation is not taken for the best model: *best* is the lowest running mean in which the newest evaluation
-    weighs 60 %.
+    weighs 70 %.
 
     The weights (parameters and buffers) are kept when an evaluation is logged, as they are then: log the validation
     loss as a number before the next optimizer step. They are put back when the action stops the run, and at its end

@@ -11,7 +11,7 @@ from lossdoctor.signal.noise import diff_noise
 from lossdoctor.signal.tails import normal_sf, student_quantile
 
 _RECENT = 40  # evaluations from which the noise is taken
-_OWN = 0.6  # weight of the newest evaluation in the level; what is left belongs to those before it
+_OWN = 0.7  # weight of the newest evaluation in the level; what is left belongs to those before it
 _FAR = 5.0  # from so many standard deviations on, a change is no noise, and the level follows it at once
 _LEVEL_VARIANCE = _OWN / (2.0 - _OWN)  # of the level, in variances of one evaluation
 _FLAT = 15  # evaluations without an improvement; no fewer are flat
@@ -36,7 +36,7 @@ class Judged:
 class Improvement:
     """Judges evaluations one by one; smaller is better.
 
-    The *level* is a running mean in which the newest evaluation weighs 60 %, or all where the change is beyond the
+    The *level* is a running mean in which the newest evaluation weighs 70 %, or all where the change is beyond the
     noise (5 standard deviations): a single lucky evaluation does not make the best model, and yet the best one is never
     more than an evaluation or two away. There is nothing more to expect
 
