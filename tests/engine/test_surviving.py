@@ -43,5 +43,5 @@ def test_many_restarts_take_no_square_of_them() -> None:
     steps = np.concatenate([np.arange(4 * k, 4 * k + 12) for k in range(20_000)])
     began = time.process_time()
     curve = surviving(Curve.make(steps, np.arange(len(steps), dtype=float)))
-    assert time.process_time() - began < 3.0
+    assert time.process_time() - began < 6.0
     assert (np.diff(curve.steps) == 1).all()
