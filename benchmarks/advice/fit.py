@@ -26,7 +26,7 @@ from lossdoctor.engine import experience
 from lossdoctor.engine.inputs import CODES
 
 TARGET = Path(experience.__file__).with_name(experience.FILE)
-FALSE_ALARMS = 0.025  # share of the healthy runs, of the clinic and real ones alike, on which rules or forest may alarm
+FALSE_ALARMS = 0.014  # share of the healthy runs, of the clinic and real ones alike, on which rules or forest may alarm
 LEAST_TOLD = 12  # findings of a code from which its confidence is calibrated by itself
 PRIOR = 4.0  # strength with which a code's calibration is drawn to that of all codes
 

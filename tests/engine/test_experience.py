@@ -149,5 +149,12 @@ def test_a_run_just_lost_is_not_to_go_on(lost: int) -> None:
     found = history.diagnose()
     assert found.findings[0].code == "LD101"
     assert found.advice is not None
-    saves = {"restore_checkpoint", "reduce_learning_rate", "clip_gradients", "clean_data", "check_data"}
+    saves = {
+        "restore_checkpoint",
+        "reduce_learning_rate",
+        "clip_gradients",
+        "clean_data",
+        "check_data",
+        "change_precision",
+    }
     assert saves.issuperset(a.action for a in found.findings[0].actions)

@@ -30,7 +30,7 @@ def detail(action: str, case: Case) -> str:
 # What may save a run that is lost to NaN; to make it longer, larger or better scheduled does not.
 _SAVES = frozenset(
     {
-        *("restore_checkpoint", "reduce_learning_rate", "clip_gradients", "add_warmup", "normalize_inputs"),
+        *("restore_checkpoint", "reduce_learning_rate", "clip_gradients", "normalize_inputs"),
         *("clean_data", "check_data", "check_training_loop", "change_precision"),
     }
 )

@@ -109,7 +109,9 @@ def _calibrated(finding: Finding, known: Experience) -> Finding:
 def _advised(finding: Finding, case: Case, inputs: Mapping[str, float], known: Experience) -> Finding:
     ill, causes, outcomes = known.grove.answers(inputs)
     sick = ill["ill"]
-    whole = case.primary is not None and not begins_late(case.primary[1])  # all runs learned from were
+    # All runs learned from were whole and had a training loss.
+    train = case.reading("train_loss")
+    whole = train is not None and not begins_late(train)
     return replace(
         _raised(finding, sick, inputs, known) if whole else finding,
         causes=_causes(finding, causes, sick),
