@@ -11,7 +11,7 @@ import time
 
 import numpy as np
 
-from lossdoctor.live.judging import LiveJudge
+from lossdoctor.live.judging.judge import LiveJudge
 from lossdoctor.live.rows import Row
 
 LENGTHS = (100, 300, 1_000, 2_500, 5_000, 10_000, 100_000, 1_000_000)

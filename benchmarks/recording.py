@@ -62,7 +62,7 @@ WRITERS = {
     ),
     "lossdoctor, recording": Writer(
         "lossdoctor",
-        "import lossdoctor, time\nfrom lossdoctor.live.recorder import Recorder\n"
+        "import lossdoctor, time\nfrom lossdoctor.live.recording.recorder import Recorder\n"
         "recorder = Recorder(folder, print); recorder.open(); now = time.time",
         "recorder.row(dict(zip(names, values)), step, now())",
         "recorder.close()",

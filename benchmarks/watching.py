@@ -23,9 +23,9 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812 -- its usual name
 
 import lossdoctor
-from lossdoctor.live.watch_gauge import Gauge, Wanted
-from lossdoctor.live.watch_layers import plan_of
-from lossdoctor.live.watching import Watch
+from lossdoctor.live.watching.gauge import Gauge, Wanted
+from lossdoctor.live.watching.layers import plan_of
+from lossdoctor.live.watching.watch import Watch
 from lossdoctor.torchkit.norms import gradient_norms
 
 BATCH = 32

@@ -19,9 +19,9 @@ from benchmarks.clinic.judged import Judged, share
 from lossdoctor.core.history import TrainingHistory
 from lossdoctor.core.roles import map_roles
 from lossdoctor.core.vocabulary import severity_rank
-from lossdoctor.live.alarms import Alarms
-from lossdoctor.live.judging import LiveJudge
-from lossdoctor.live.pace import GROWTH, LEAST_ROWS
+from lossdoctor.live.judging.alarms import Alarms
+from lossdoctor.live.judging.judge import LiveJudge
+from lossdoctor.live.judging.pace import GROWTH, LEAST_ROWS
 from lossdoctor.live.rows import Row
 
 LOOKS = 40  # times that one looks at a run of full length, at equal distances

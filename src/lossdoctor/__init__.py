@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from lossdoctor.engine import diagnose as diagnose
     from lossdoctor.live import Monitor as Monitor
     from lossdoctor.live import actions as actions
+    from lossdoctor.live.watching.grad_report import grad_report as grad_report
     from lossdoctor.readers import read as read
 
 __version__ = "0.1.0"
@@ -34,6 +35,7 @@ _EXPORTS = {
     "TrainingHistory": "lossdoctor.core.history",
     "assert_healthy": "lossdoctor.engine",
     "diagnose": "lossdoctor.engine",
+    "grad_report": "lossdoctor.live.watching.grad_report",
     "read": "lossdoctor.readers",
 }
 _ROOMS = {"actions": "lossdoctor.live.actions", "lab": "lossdoctor.lab"}
@@ -47,6 +49,7 @@ __all__ = [
     "actions",
     "assert_healthy",
     "diagnose",
+    "grad_report",
     "lab",
     "read",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lossdoctor.live.pace import Pace
+from lossdoctor.live.judging.pace import Pace
 
 
 @pytest.fixture

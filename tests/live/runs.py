@@ -13,7 +13,7 @@ import numpy as np
 import lossdoctor
 from lossdoctor.core.history import TrainingHistory
 from lossdoctor.live import Monitor
-from lossdoctor.live.telling import Announcer
+from lossdoctor.live.telling.announcer import Announcer
 
 
 def read(folder: str | Path | None) -> TrainingHistory:

@@ -11,10 +11,10 @@ import pytest
 
 import lossdoctor.live
 
-NAMES = [m.name for m in pkgutil.iter_modules(lossdoctor.live.__path__)]
+NAMES = [m.name for m in pkgutil.walk_packages(lossdoctor.live.__path__, "lossdoctor.live.") if not m.ispkg]
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_examples(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert doctest.testmod(importlib.import_module(f"lossdoctor.live.{name}")).failed == 0
+    assert doctest.testmod(importlib.import_module(name)).failed == 0

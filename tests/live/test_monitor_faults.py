@@ -116,7 +116,7 @@ def test_a_failing_action_is_switched_off_alone(tmp_path: Path, monkeypatch: pyt
 def test_failing_callbacks_judges_and_rows_do_not_reach_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from lossdoctor.live.judging import LiveJudge
+    from lossdoctor.live.judging.judge import LiveJudge
 
     monkeypatch.delenv("LOSSDOCTOR_RAISE", raising=False)
 

@@ -129,7 +129,7 @@ class OnItsWay:
 
 
 def test_rows_from_a_gpu_are_kept_in_order_when_they_arrive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from lossdoctor.live import values
+    from lossdoctor.live.recording import values
 
     monkeypatch.setattr(values, "_from_device", lambda v: v if isinstance(v, OnItsWay) else None)
     losses = [OnItsWay(float(k)) for k in range(6)]
@@ -154,7 +154,7 @@ def test_rows_from_a_gpu_are_kept_in_order_when_they_arrive(tmp_path: Path, monk
 
 
 def test_a_gpu_that_fails_costs_its_values_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from lossdoctor.live import values
+    from lossdoctor.live.recording import values
 
     class Lost(OnItsWay):
         def ready(self) -> bool:
@@ -175,7 +175,7 @@ def test_a_tensor_on_a_gpu_is_copied_behind_what_is_queued() -> None:
     """No GPU here: an object that says it is on one, and whose copy is a tensor of the CPU."""
     import torch
 
-    from lossdoctor.live.values import number
+    from lossdoctor.live.recording.values import number
 
     class OnGpu:
         is_cuda = True
@@ -210,7 +210,7 @@ def test_losses_on_a_real_gpu(tmp_path: Path) -> None:
 
 
 def test_a_gpu_that_never_delivers_does_not_fill_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from lossdoctor.live import values
+    from lossdoctor.live.recording import values
 
     monkeypatch.setattr(values, "_from_device", lambda v: v if isinstance(v, OnItsWay) else None)
     with Monitor(tmp_path / "run") as monitor:

@@ -81,7 +81,7 @@ def check_roles(metrics: Mapping[str, str]) -> None:
 
 def context_keys() -> tuple[str, ...]:
     """The keys that ``--context`` takes."""
-    return tuple(f.name for f in fields(RunContext) if f.name not in ("directions", "extra"))
+    return tuple(f.name for f in fields(RunContext) if f.name not in ("directions", "metrics", "extra"))
 
 
 def check_context(context: Mapping[str, str]) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from lossdoctor.cli.follow_stdin import StdinSpool
     from lossdoctor.cli.watching import Watcher
     from lossdoctor.core.report import Report
-    from lossdoctor.live.webhooks import Webhook
+    from lossdoctor.live.telling.webhooks import Webhook
 
 FORMATS = ("text", "json")
 STYLES = ("json", "slack")
@@ -149,7 +149,7 @@ def watch(
     if hook is not None:
         hook.drain()
     if format == "json":
-        from lossdoctor.live.payloads import encode
+        from lossdoctor.live.telling.payloads import encode
 
         say(encode({"source": "lossdoctor", "kind": "report", "report": report.as_dict()}))
     elif once and not plain:
@@ -175,7 +175,7 @@ def _check(path: str, interval: float, timeout: float | None, *, tee: bool) -> N
 
 
 def _webhook(url: str, style: str) -> Webhook:
-    from lossdoctor.live.webhooks import Webhook
+    from lossdoctor.live.telling.webhooks import Webhook
 
     try:
         return Webhook(url, style="slack" if style == "slack" else "json")

@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.text import Text
 
 from lossdoctor.core.diagnosis import Diagnosis
-from lossdoctor.live.payloads import encode
+from lossdoctor.live.telling.payloads import encode
 from lossdoctor.render import words
 from lossdoctor.render.escape import visible
 from lossdoctor.render.panel import PanelState, RunPanel

@@ -17,10 +17,10 @@ from lossdoctor.core.history import TrainingHistory
 from lossdoctor.core.options import Settings
 from lossdoctor.core.vocabulary import severity_rank
 from lossdoctor.engine import diagnose
-from lossdoctor.live.alarms import AT_THE_END, Alarms
+from lossdoctor.live.judging.alarms import AT_THE_END, Alarms
 from lossdoctor.live.rows import KINDS, LiveEvent, Verdict
-from lossdoctor.live.stall import Rhythm, duration
-from lossdoctor.live.telling import OF_VERDICTS
+from lossdoctor.live.telling.announcer import OF_VERDICTS
+from lossdoctor.live.telling.stall import Rhythm, duration
 from lossdoctor.render.panel import Shown
 
 _TRUE_WHILE_IT_RUNS = AT_THE_END | {"LD403"}  # LD403: the log ends before the planned end

@@ -17,11 +17,11 @@ from lossdoctor.core.history import TrainingHistory
 from lossdoctor.core.options import Settings
 from lossdoctor.core.report import Report
 from lossdoctor.core.vocabulary import at_least
-from lossdoctor.live.payloads import event_payload, severity_of, verdict_payload
 from lossdoctor.live.rows import LiveEvent, Verdict
-from lossdoctor.live.stall import duration
-from lossdoctor.live.telling import line_of, lines_of
-from lossdoctor.live.webhooks import Webhook
+from lossdoctor.live.telling.announcer import line_of, lines_of
+from lossdoctor.live.telling.payloads import event_payload, severity_of, verdict_payload
+from lossdoctor.live.telling.stall import duration
+from lossdoctor.live.telling.webhooks import Webhook
 from lossdoctor.render.panel import PanelState
 
 _TICK = 0.5  # seconds between two looks at the clock

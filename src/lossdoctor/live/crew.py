@@ -9,7 +9,7 @@ from lossdoctor.core.errors import UsageError
 from lossdoctor.live.actions.base import LiveAction
 from lossdoctor.live.guard import Guard
 from lossdoctor.live.rows import Row, Verdict
-from lossdoctor.live.telling import Announcer
+from lossdoctor.live.telling.announcer import Announcer
 
 if TYPE_CHECKING:
     from lossdoctor.live.monitor import Monitor

@@ -13,21 +13,21 @@ from typing import TYPE_CHECKING, Any
 from lossdoctor.core.context import RunContext
 from lossdoctor.core.diagnosis import Diagnosis
 from lossdoctor.core.errors import UsageError
-from lossdoctor.live import lifetime
 from lossdoctor.live.actions.base import LiveAction
 from lossdoctor.live.crew import Crew
 from lossdoctor.live.guard import Guard, described
-from lossdoctor.live.plain import plain
-from lossdoctor.live.ranks import this_rank
+from lossdoctor.live.judging.verdicts import Verdicts, told
+from lossdoctor.live.recording import lifetime
+from lossdoctor.live.recording.plain import plain
+from lossdoctor.live.recording.ranks import this_rank
+from lossdoctor.live.recording.storage import Storage
+from lossdoctor.live.recording.values import arrived, numbers, results
 from lossdoctor.live.rows import KINDS, MOST_EVENTS, LiveEvent, Row, Verdict, bounded
-from lossdoctor.live.storage import Storage
-from lossdoctor.live.telling import log, tell
-from lossdoctor.live.values import arrived, numbers, results
-from lossdoctor.live.verdicts import Verdicts, told
+from lossdoctor.live.telling.announcer import log, tell
 from lossdoctor.wire.encode import EVENT_TAG
 
 if TYPE_CHECKING:
-    from lossdoctor.live.watching import Watch
+    from lossdoctor.live.watching.watch import Watch
 
 WARNING = 30  # of Python's logging
 _MOST_WAITING = 1_000  # rows on their way from a GPU
@@ -167,8 +167,8 @@ class Monitor:
 
     def watch(self, model: Any, optimizer: Any = None, *, scaler: Any = None, scheduler: Any = None, **how: Any) -> Any:
         """Log norms, learning rates and more of a torch model with every row. See
-        :class:`lossdoctor.live.watching.Watch`, which is returned."""
-        from lossdoctor.live.watching import Watch
+        :class:`lossdoctor.live.watching.watch.Watch`, which is returned."""
+        from lossdoctor.live.watching.watch import Watch
 
         watch = Watch(self, model, optimizer, scaler=scaler, scheduler=scheduler, **how)
         self.model, self.optimizer, self.scheduler, self.scaler = model, optimizer, scheduler, scaler
@@ -289,8 +289,8 @@ class Monitor:
         how = f"{'begun again' if over else 'resumed'} at step {step:,}, after step {last:,}"
         self._event("restarted", how, {"last_step": last})
 
-    def _judge_now(self, step: int) -> None:
-        verdict = self._verdicts.verdict(step)
+    def _judge_now(self, step: int, *, final: bool = False) -> None:
+        verdict = self._verdicts.verdict(step, final=final)
         if verdict is None:
             return
         self.diagnosis = verdict.diagnosis
@@ -339,7 +339,7 @@ class Monitor:
             self._guard.run(("watch", id(watch)), "watching the model", watch.close)
         self._guard.run("arrivals", "waiting for values from the GPU", lambda: self._drain(wait=True))
         if self._began and self.step is not None:
-            self._judge_now(self.step)
+            self._judge_now(self.step, final=True)
         self._event(*_ending(error), {})
         self._crew.tell(self, "finish")
         lost = self._storage.close()

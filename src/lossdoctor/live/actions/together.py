@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from lossdoctor.live.actions.following import Once
-from lossdoctor.live.ranks import this_rank
+from lossdoctor.live.recording.ranks import this_rank
 
 
 def may_act(action: str, shared: bool, once: Once) -> bool:

@@ -1,0 +1,1 @@
+"""Recording: rows and events into files that outlive the process, one folder per run."""

@@ -1,0 +1,1 @@
+"""Telling people: through logging, webhooks, and when a run stands still."""

@@ -1,0 +1,1 @@
+"""Watching a torch model around its optimizer's steps: norms, ratios, rates, dead units."""
