@@ -92,22 +92,26 @@ class Name:
     rank: int = 0
 
 
+# What a watched model logs layer by layer: the layers' own names mean nothing here.
+_BY_LAYER = {("grad", "norm"): "layer_grad_norm", ("update", "ratio"): "other", ("dead", "units"): "other"}
+
+
 @lru_cache(maxsize=4096)
 def parse(text: str) -> Name:
     """Take a metric's name apart.
 
     >>> parse("validation/ctc_loss")
     Name(text='validation/ctc_loss', split='val', bare=('ctc', 'loss'), kind='loss', rank=0)
-    >>> parse("train/lr").kind
-    'learning_rate'
+    >>> parse("train/lr").kind, parse("grad_norm/lr_embed.weight").kind
+    ('learning_rate', 'layer_grad_norm')
     """
     components = _with_loss([tokens(c) for c in _COMPONENTS.split(text)])
     words = [w for c in components for w in c]
     split = _split_of(components)
     body = tuple(w for w in words if w not in TRAIN and w not in VALIDATION and w not in TEST)
     bare = tuple(dict.fromkeys(w for w in body if w not in _QUALIFIERS and not w.isdigit())) or body or tuple(words)
-    role = _plain_role(body)
-    if role:
+    by_layer = len(components) > 1 and words[-1] in ("weight", "bias") and _BY_LAYER.get(tuple(components[0]))
+    if role := by_layer or _plain_role(body):
         return Name(text, split, bare, role)
     kind, rank = _kind(bare, components)
     return Name(text, split, bare, kind, rank)
