@@ -93,7 +93,11 @@ class Name:
 
 
 # What a watched model logs layer by layer: the layers' own names mean nothing here.
-_BY_LAYER = {("grad", "norm"): "layer_grad_norm", ("update", "ratio"): "other", ("dead", "units"): "other"}
+_BY_LAYER: dict[tuple[str, ...], str] = {
+    ("grad", "norm"): "layer_grad_norm",
+    ("update", "ratio"): "other",
+    ("dead", "units"): "other",
+}
 
 
 @lru_cache(maxsize=4096)
