@@ -113,7 +113,7 @@ def test_median_slopes(y: np.ndarray) -> None:
     with np.errstate(all="ignore"):
         slope = theil_sen(np.arange(len(y)), y)[0]
         assert same(median_slope(y), slope)
-        if np.abs(y).max() < 1e100:
+        if np.abs(y).max() < 1e100 and not ((y != 0) & (np.abs(y) < 1e-300)).any():  # half of the least number is 0
             assert _slopes_down(y) == (not slope >= 0)
 
 

@@ -148,8 +148,9 @@ class GradientExplosion(Rule):
 
 
 def _usual_limit(norms: Reading, step: int) -> float:
-    """The 90th percentile of the binned norm before a step."""
-    return float(np.percentile(norms.y[norms.steps < step], 90))
+    """The 90th percentile of the binned norm before a step; of all of it where the step axis begins there again."""
+    before = norms.y[norms.steps < step]
+    return float(np.percentile(before if len(before) else norms.y, 90))
 
 
 _CAUSES = (
