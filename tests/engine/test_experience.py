@@ -158,3 +158,15 @@ def test_a_run_just_lost_is_not_to_go_on(lost: int) -> None:
         "change_precision",
     }
     assert saves.issuperset(a.action for a in found.findings[0].actions)
+
+
+def test_one_bad_batch_that_the_run_got_over_is_looked_for_in_the_data() -> None:
+    rng = np.random.default_rng(3)
+    loss = 0.3 + 2.0 * np.exp(-np.arange(400) / 60.0) + 0.05 * rng.normal(size=400)
+    loss[120] = np.nan
+    first = TrainingHistory(loss=[float(v) for v in loss]).diagnose().findings[0]
+    assert (first.code, first.severity) == ("LD101", "warning")
+    assert {a.action for a in first.actions} <= {
+        *("clean_data", "check_data", "restore_checkpoint", "clip_gradients", "reduce_learning_rate"),
+        *("change_precision", "check_training_loop"),
+    }

@@ -27,31 +27,25 @@ def detail(action: str, case: Case) -> str:
     return say(case) if say is not None else ""
 
 
-# What may save a run that is lost to NaN; to make it longer, larger or better scheduled does not.
+# What may help against NaN; to make a run longer, larger or better scheduled does not.
 _SAVES = frozenset(
     {
-        *("restore_checkpoint", "reduce_learning_rate", "clip_gradients", "normalize_inputs"),
+        *("restore_checkpoint", "reduce_learning_rate", "clip_gradients"),
         *("clean_data", "check_data", "check_training_loop", "change_precision"),
     }
 )
 
 
-def fits(action: str, case: Case) -> bool:
-    """Whether an action can be taken: there is nothing to go back to where the loss was lowest at the start, and
-    little that saves a run lost to NaN.
+def fits(action: str, case: Case, code: str = "") -> bool:
+    """Whether an action can be taken on what was found: there is nothing to go back to where the loss was lowest at
+    the start, and little that helps against NaN (code LD101).
     """
-    if _is_lost(case) and action not in _SAVES:
+    if code == "LD101" and action not in _SAVES:
         return False
     if action not in ("stop_early", "restore_checkpoint"):
         return True
     reading = _kept_by(case)
     return reading is not None and reading.fraction(reading.best_step) > FIRST_STEPS
-
-
-def _is_lost(case: Case) -> bool:
-    """Whether the last value of the training loss is not finite."""
-    reading = case.reading("train_loss") or case.reading("val_loss")
-    return reading is not None and not np.isfinite(reading.summary.tail_values[-1:]).all()
 
 
 def _kept_by(case: Case) -> Reading | None:

@@ -156,7 +156,7 @@ def _actions(finding: Finding, case: Case, chances: Mapping[str, float]) -> tupl
     for name in ACTIONS:
         helps, harms = chances.get(f"right {name}", 0.0), chances.get(f"harm {name}", 0.0)
         worth = helps - HARM * harms
-        if name in own or (worth >= LEAST_WORTH and fits(name, case)):
+        if name in own or (worth >= LEAST_WORTH and fits(name, case, finding.code)):
             value[name] = worth * (CHECK if name.startswith("check_") else 1.0) + (OWN if name in own else 0.0)
     value.pop("none", None)
     if not value:
