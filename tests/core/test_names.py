@@ -125,3 +125,8 @@ def test_a_cost_in_time_is_no_loss(name: str) -> None:
 @pytest.mark.parametrize("name", ["ENTS_F", "val/ENTS_P", "spans_sc_r", "DEP_UAS", "DEP_LAS", "CATS_SCORE"])
 def test_scores_of_spacy_are_maximised(name: str) -> None:
     assert parse(name).kind == "score"
+
+
+@pytest.mark.parametrize("text", ["", "/", "///", "%", "./."])
+def test_a_name_without_a_word_is_no_role(text: str) -> None:
+    assert parse(text).kind == "other"

@@ -114,7 +114,7 @@ def parse(text: str) -> Name:
     split = _split_of(components)
     body = tuple(w for w in words if w not in TRAIN and w not in VALIDATION and w not in TEST)
     bare = tuple(dict.fromkeys(w for w in body if w not in _QUALIFIERS and not w.isdigit())) or body or tuple(words)
-    by_layer = len(components) > 1 and words[-1] in ("weight", "bias") and _BY_LAYER.get(tuple(components[0]))
+    by_layer = len(components) > 1 and words[-1:] in (["weight"], ["bias"]) and _BY_LAYER.get(tuple(components[0]))
     if role := by_layer or _plain_role(body):
         return Name(text, split, bare, role)
     kind, rank = _kind(bare, components)
