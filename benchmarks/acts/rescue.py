@@ -69,13 +69,17 @@ ARMS = (
 
 @dataclass(frozen=True)
 class Outcome:
-    """The end of a run: its held-out loss (NaN where it is lost), what that fell by, and what was done to it."""
+    """The end of a run: its held-out loss (NaN where it is lost), what that fell by, and what was done to it.
+
+    ``steps`` is the number of steps it was planned for.
+    """
 
     loss: float
     fall: float
     skipped: int
     rollbacks: int
     stopped: bool
+    steps: int
 
     def excess(self, twin: Outcome) -> float:
         """How much worse it ended than its healthy twin, as a share of the twin's loss (of its fall, if negative)."""
@@ -121,7 +125,7 @@ def train(name: str, seed: int, optimizer_name: str, trouble: Trouble, arm: Arm,
         del watch
     end = math.fsum(ends) / len(ends) if ends else math.nan
     skipped, rollbacks = (rescue.skipped, rescue.rollbacks) if rescue else (0, 0)
-    return Outcome(end, before - end, skipped, rollbacks, monitor.should_stop)
+    return Outcome(end, before - end, skipped, rollbacks, monitor.should_stop, steps)
 
 
 def _batches(task: tasks.Task) -> Iterator[tuple[Tensor, Tensor]]:
@@ -162,4 +166,4 @@ def watched(config: Config) -> Outcome:
         loop.run()
         monitor.finish()
         del watch
-    return Outcome(math.nan, math.nan, rescue.skipped, rescue.rollbacks, monitor.should_stop)
+    return Outcome(math.nan, math.nan, rescue.skipped, rescue.rollbacks, monitor.should_stop, config.end)
