@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lossdoctor.cli.complete import complete_context, complete_roles, complete_rules, completing
+from lossdoctor.cli.complete import completing
 from lossdoctor.cli.io import choose, fail, pairs, progress, remark, say, write_file
+from lossdoctor.cli.options import Config, Context, FailOn, Ignore, Metric, Select
 from lossdoctor.core.errors import UsageError
-from lossdoctor.core.vocabulary import FAIL_ON
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,46 +39,11 @@ def diagnose(
     output: Annotated[
         str | None, typer.Option("--output", "-o", metavar="FILE", help="Write there instead of standard output.")
     ] = None,
-    fail_on: Annotated[
-        str | None,
-        typer.Option(
-            metavar="LEVEL",
-            autocompletion=completing(*FAIL_ON),
-            help="Exit with 1 from this severity on: warning, critical (default) or never.",
-        ),
-    ] = None,
-    select: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="CODES",
-            autocompletion=complete_rules,
-            help="Run only these rules: codes, names or prefixes such as LD1; repeatable.",
-        ),
-    ] = None,
-    ignore: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="CODES",
-            autocompletion=complete_rules,
-            help="Leave these rules out; repeatable.",
-        ),
-    ] = None,
-    metric: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="ROLE=NAME",
-            autocompletion=complete_roles,
-            help="Which metric plays a role, as in val_loss=dev/ce; repeatable.",
-        ),
-    ] = None,
-    context: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="KEY=VALUE",
-            autocompletion=complete_context,
-            help="What else is known of the runs, as in classes=10; repeatable.",
-        ),
-    ] = None,
+    fail_on: FailOn = None,
+    select: Select = None,
+    ignore: Ignore = None,
+    metric: Metric = None,
+    context: Context = None,
     baseline: Annotated[
         str | None,
         typer.Option(metavar="FILE", help="An earlier JSON report: its findings are accepted, new ones reported."),
@@ -87,10 +52,7 @@ def diagnose(
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Tell all runs in full, and what unjudged rules need.")
     ] = False,
-    config: Annotated[
-        str | None,
-        typer.Option(metavar="FILE", help="Settings; by default lossdoctor.toml or pyproject.toml, from here upwards."),
-    ] = None,
+    config: Config = None,
     jobs: Annotated[
         int | None,
         typer.Option("--jobs", "-j", min=1, metavar="N", help="Processes that judge."),

@@ -15,13 +15,12 @@ from pathlib import Path
 from typing import Protocol
 
 from lossdoctor.cli.follow_tail import Changed, Tail
-from lossdoctor.core.curve import Curve
 from lossdoctor.core.errors import ReadError
 from lossdoctor.core.history import TrainingHistory
-from lossdoctor.readers import tensorboard
 from lossdoctor.readers.base import Reader, Source
+from lossdoctor.readers.tensorboard import history_of
 from lossdoctor.readers.text.lines import encoding_of
-from lossdoctor.wire.decode import EventDecoder, EventLog
+from lossdoctor.wire.decode import EventDecoder
 from lossdoctor.wire.framing import header_is_valid
 
 # Formats whose rows are lines: a last one without its end is left for later.
@@ -60,25 +59,7 @@ class EventGrower:
         for series in self._decoder.log.series.values():  # one array, not one for every look
             steps, values, times = series.joined()
             series.steps[:], series.values[:], series.times[:] = [steps], [values], [times]
-        return _histories(source, self._decoder.finish())
-
-
-def _histories(source: Source, log: EventLog) -> list[TrainingHistory]:
-    """What the reader of event files makes of a decoded one."""
-    tensorboard._refuse(source, log)
-    curves = {tag: Curve(*series.joined()) for tag, series in log.series.items()}
-    unit = tensorboard._unit(curves)
-    return [
-        TrainingHistory(
-            curves,
-            path=source.path,
-            format="tensorboard",
-            step_unit=unit,
-            context=tensorboard._context(log, "epoch" if unit == "epoch" else "step"),
-            notes=[*tensorboard._nothing(log), *tensorboard._damage_notes(log)],
-            events=log.happened(),
-        )
-    ]
+        return [history_of(source, self._decoder.finish())]
 
 
 class LineReader:

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from lossdoctor.cli.compare import PICTURES
-from lossdoctor.cli.complete import complete_roles
 from lossdoctor.cli.io import choose, remark, replacing
+from lossdoctor.cli.options import Metric
 
 
 def plot(
@@ -20,14 +20,7 @@ def plot(
     run: Annotated[
         str | None, typer.Option(metavar="NAME|NUMBER", help="Which run, where the path holds several.")
     ] = None,
-    metric: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="ROLE=NAME",
-            autocompletion=complete_roles,
-            help="Which metric plays a role; repeatable.",
-        ),
-    ] = None,
+    metric: Metric = None,
     dpi: Annotated[int, typer.Option(min=30, max=2400, help="Dots per inch of a PNG.")] = 300,
 ) -> None:
     """Draw a run: train and validation, the gap, onset and best step, with what was found."""

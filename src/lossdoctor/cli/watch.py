@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lossdoctor.cli.complete import complete_context, complete_roles, complete_rules, completing
+from lossdoctor.cli.complete import completing
 from lossdoctor.cli.io import choose, pairs, say
+from lossdoctor.cli.options import Config, Context, FailOn, Ignore, Metric, Select
 from lossdoctor.core.errors import UsageError
-from lossdoctor.core.vocabulary import FAIL_ON
 
 if TYPE_CHECKING:
     from lossdoctor.cli.follow_stdin import StdinSpool
@@ -71,46 +71,12 @@ def watch(
     webhook_style: Annotated[
         str, typer.Option(metavar="STYLE", autocompletion=completing(*STYLES), help="json or slack.")
     ] = "json",
-    fail_on: Annotated[
-        str | None,
-        typer.Option(
-            metavar="LEVEL",
-            autocompletion=completing(*FAIL_ON),
-            help="Exit with 1 from this severity on: warning, critical (default) or never.",
-        ),
-    ] = None,
-    select: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="CODES",
-            autocompletion=complete_rules,
-            help="Run only these rules: codes, names or prefixes such as LD1; repeatable.",
-        ),
-    ] = None,
-    ignore: Annotated[
-        list[str] | None,
-        typer.Option(metavar="CODES", autocompletion=complete_rules, help="Leave these rules out; repeatable."),
-    ] = None,
-    metric: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="ROLE=NAME",
-            autocompletion=complete_roles,
-            help="Which metric plays a role, as in val_loss=dev/ce; repeatable.",
-        ),
-    ] = None,
-    context: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="KEY=VALUE",
-            autocompletion=complete_context,
-            help="What else is known of the run, as in planned_steps=50000; repeatable.",
-        ),
-    ] = None,
-    config: Annotated[
-        str | None,
-        typer.Option(metavar="FILE", help="Settings; by default lossdoctor.toml or pyproject.toml, from here upwards."),
-    ] = None,
+    fail_on: FailOn = None,
+    select: Select = None,
+    ignore: Ignore = None,
+    metric: Metric = None,
+    context: Context = None,
+    config: Config = None,
 ) -> None:
     """Watch a run while it trains: its curves, what is wrong with it, since when, and what to do.
 
