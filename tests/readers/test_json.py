@@ -274,7 +274,11 @@ def test_damaged_files_raise_nothing_else(seed: bytes, data: st.DataObject) -> N
                 st.sampled_from([b"[", b"]", b"{", b"}", b'"', b"\\", b"null", b"true", b"1e999", b"9" * 400, b"-"]),
             )
         )
-    with suppress(ReadError):  # it may begin like a compressed file by now, and is none
-        damaged = source(bytes(out))
-        assert 0 <= READER.sniff(damaged) <= 100
+    damaged = source(bytes(out))
+    try:
+        _ = damaged.head
+    except ReadError:  # it begins like a compressed file by now, and is none: no reader is asked
+        return
+    assert 0 <= READER.sniff(damaged) <= 100
+    with suppress(ReadError):
         READER.read(damaged)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -57,20 +57,27 @@ class TensorBoardReader(Reader):
         decoder = EventDecoder()
         for piece in chunks(source, WINDOW, notes):
             decoder.feed(piece)
-        log = decoder.finish()
-        _refuse(source, log)
-        curves = {tag: Curve(*series.joined()) for tag, series in log.series.items()}
-        return [
-            TrainingHistory(
-                curves,
-                path=source.path,
-                format=self.name,
-                step_unit=_unit(curves),
-                context=_context(log, "epoch" if _unit(curves) == "epoch" else "step"),
-                notes=[*_nothing(log), *notes, *_damage_notes(log)],
-                events=log.happened(),
-            )
-        ]
+        return [history_of(source, decoder.finish(), notes)]
+
+
+def history_of(source: Source, log: EventLog, notes: Iterable[str] = ()) -> TrainingHistory:
+    """The run in a decoded event file.
+
+    Raises:
+        ReadError: it holds nothing that can be read.
+    """
+    _refuse(source, log)
+    curves = {tag: Curve(*series.joined()) for tag, series in log.series.items()}
+    unit = _unit(curves)
+    return TrainingHistory(
+        curves,
+        path=source.path,
+        format=TensorBoardReader.name,
+        step_unit=unit,
+        context=_context(log, unit),
+        notes=[*_nothing(log), *notes, *_damage_notes(log)],
+        events=log.happened(),
+    )
 
 
 def _is_event(head: bytes) -> bool:
