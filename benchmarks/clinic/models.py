@@ -55,6 +55,21 @@ def autoencoder(inputs: int, shape: Shape, code: int = 8) -> nn.Sequential:
     return nn.Sequential(mlp(inputs, code, shape), ACTIVATIONS[shape.activation](), mlp(code, inputs, shape))
 
 
+def attention_blocks(shape: Shape) -> nn.TransformerEncoder:
+    """``shape.depth`` pre-norm transformer layers of two heads, batch first."""
+    block = {"d_model": shape.width, "nhead": 2, "dim_feedforward": 2 * shape.width, "dropout": shape.dropout}
+    layer = nn.TransformerEncoderLayer(**block, batch_first=True, norm_first=True)  # type: ignore[arg-type]
+    return nn.TransformerEncoder(layer, shape.depth, enable_nested_tensor=False)
+
+
+def recurrent_cell(inputs: int, shape: Shape) -> nn.RNNBase:
+    """``shape.depth`` layers of the cell that ``shape.cell`` names, batch first."""
+    if shape.cell == "gru":
+        return nn.GRU(inputs, shape.width, shape.depth, batch_first=True)
+    kind = shape.cell.removeprefix("rnn_")
+    return nn.RNN(inputs, shape.width, shape.depth, nonlinearity=kind, batch_first=True)
+
+
 class CharTransformer(nn.Module):
     """Causal transformer (pre-norm) over codes int64[batch, length] -> logits [batch, length, vocabulary]."""
 
@@ -62,9 +77,7 @@ class CharTransformer(nn.Module):
         super().__init__()
         self.embed = nn.Embedding(vocabulary, shape.width)
         self.place = nn.Parameter(0.02 * torch.randn(length, shape.width))
-        block = {"d_model": shape.width, "nhead": 2, "dim_feedforward": 2 * shape.width, "dropout": shape.dropout}
-        layer = nn.TransformerEncoderLayer(**block, batch_first=True, norm_first=True)  # type: ignore[arg-type]
-        self.blocks = nn.TransformerEncoder(layer, shape.depth, enable_nested_tensor=False)
+        self.blocks = attention_blocks(shape)
         self.norm = nn.LayerNorm(shape.width)
         self.head = nn.Linear(shape.width, vocabulary)
         self.register_buffer("mask", nn.Transformer.generate_square_subsequent_mask(length))
@@ -81,11 +94,7 @@ class CharRNN(nn.Module):
     def __init__(self, vocabulary: int, shape: Shape) -> None:
         super().__init__()
         self.embed = nn.Embedding(vocabulary, shape.width)
-        if shape.cell == "gru":
-            self.cell: nn.RNNBase = nn.GRU(shape.width, shape.width, shape.depth, batch_first=True)
-        else:
-            kind = shape.cell.removeprefix("rnn_")
-            self.cell = nn.RNN(shape.width, shape.width, shape.depth, nonlinearity=kind, batch_first=True)
+        self.cell = recurrent_cell(shape.width, shape)
         self.drop = nn.Dropout(shape.dropout)
         self.head = nn.Linear(shape.width, vocabulary)
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 -- its usual name
 
-from benchmarks.clinic.models import ACTIVATIONS, Shape
+from benchmarks.clinic.models import ACTIVATIONS, Shape, attention_blocks, recurrent_cell
 
 
 def plain_conv(outputs: int, shape: Shape) -> nn.Sequential:
@@ -28,11 +28,7 @@ class RowReader(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, shape: Shape) -> None:
         super().__init__()
-        if shape.cell == "gru":
-            self.cell: nn.RNNBase = nn.GRU(inputs, shape.width, shape.depth, batch_first=True)
-        else:
-            kind = shape.cell.removeprefix("rnn_")
-            self.cell = nn.RNN(inputs, shape.width, shape.depth, nonlinearity=kind, batch_first=True)
+        self.cell = recurrent_cell(inputs, shape)
         self.drop = nn.Dropout(shape.dropout)
         self.head = nn.Linear(shape.width, outputs)
 
@@ -49,9 +45,7 @@ class RowAttention(nn.Module):
         super().__init__()
         self.embed = nn.Linear(inputs, shape.width)
         self.place = nn.Parameter(0.02 * torch.randn(length, shape.width))
-        block = {"d_model": shape.width, "nhead": 2, "dim_feedforward": 2 * shape.width, "dropout": shape.dropout}
-        layer = nn.TransformerEncoderLayer(**block, batch_first=True, norm_first=True)  # type: ignore[arg-type]
-        self.blocks = nn.TransformerEncoder(layer, shape.depth, enable_nested_tensor=False)
+        self.blocks = attention_blocks(shape)
         self.norm = nn.LayerNorm(shape.width)
         self.head = nn.Linear(shape.width, outputs)
 

@@ -84,7 +84,8 @@ def test_a_second_process_goes_on(tmp_path: Path) -> None:
         train(LossDoctorTracker(run_dir=tmp_path / "run"), start=start)
     history = run_in(tmp_path / "run")
     assert steps_of(history, "train/loss") == list(range(1, 129))
-    assert kinds(history) == ["finished", "restarted", "finished"]
+    assert kinds(history) == ["finished", "restarted", "announced", "finished"]
+    assert history.events[2]["code"] == "LD109"  # the second process begins with a fresh model
 
 
 def test_a_ready_monitor_is_left_open_and_steps_are_counted(tmp_path: Path) -> None:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from lossdoctor.core.history import TrainingHistory
 from tests.integrations.support import kinds, run_in
+from tests.test_examples import EXAMPLES, load
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
-EXAMPLES = Path(__file__).parents[2] / "examples"
 # Example -> the package it needs, its training loss, how many rows of it there are, and its validation loss.
 CURVES: dict[str, tuple[str, str, int, str | None]] = {
     "torch": ("torch", "loss", 440, "val_loss"),
@@ -32,16 +29,6 @@ CURVES: dict[str, tuple[str, str, int, str | None]] = {
 IN_DEV = ("torch", "sklearn")
 
 
-def example(name: str) -> Any:
-    spec = importlib.util.spec_from_file_location(f"example_monitor_{name}", EXAMPLES / f"monitor_{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
 def test_there_is_one_for_each_integration_and_all_are_short() -> None:
     found = {
         p.stem.removeprefix("monitor_"): len(p.read_text("utf-8").splitlines()) for p in EXAMPLES.glob("monitor_*")
@@ -57,7 +44,7 @@ def test_there_is_one_for_each_integration_and_all_are_short() -> None:
 def test_it_runs(name: str, tmp_path: Path) -> None:
     package, train, rows, val = CURVES[name]
     pytest.importorskip(package)
-    example(name).main(tmp_path / "run")
+    load(f"monitor_{name}").main(tmp_path / "run")
     history: TrainingHistory = run_in(tmp_path / "run")
     assert history.roles.primary("train_loss") == train
     assert history.roles.primary("val_loss") == val
@@ -69,12 +56,12 @@ def test_it_runs(name: str, tmp_path: Path) -> None:
 
 def test_the_loop_of_torch_is_told_when_it_goes_wrong(tmp_path: Path, judged_often: None) -> None:
     pytest.importorskip("torch")
-    monitor = example("torch").main(tmp_path / "run", learning_rate=100.0)
+    monitor = load("monitor_torch").main(tmp_path / "run", learning_rate=100.0)
     assert "announced" in kinds(run_in(tmp_path / "run"))
     assert monitor.diagnosis.alarm
 
 
 def test_boosting_on_few_examples_overfits(tmp_path: Path) -> None:
     pytest.importorskip("sklearn")
-    _, history = example("sklearn").main(tmp_path / "run")
+    _, history = load("monitor_sklearn").main(tmp_path / "run")
     assert [f.code for f in history.diagnose().findings][:1] == ["LD301"]
