@@ -241,6 +241,15 @@ def test_roles_that_the_script_gives_are_those_of_the_log(tmp_path: Path) -> Non
     assert report_of(tmp_path / "run")["runs"] == [entry(strict(monitor.diagnosis.as_dict()))]
 
 
+def test_what_was_told_before_a_resume_is_not_told_again(tmp_path: Path) -> None:
+    for start in (0, 200):
+        with Monitor(tmp_path, actions=[Silent()]) as monitor:
+            for step in range(start, start + 200):
+                monitor.log(step, loss=2.0 * 0.97**step + 0.1, grad_norm=math.nan if step >= 120 else 1.0)
+    events = [(e["kind"], e.get("code")) for e in read(tmp_path).events if e["kind"] in ("announced", "restarted")]
+    assert events == [("announced", "LD107"), ("restarted", None)]
+
+
 def test_a_resumed_run_is_judged_with_what_went_before(tmp_path: Path) -> None:
     for steps in (range(700), range(600, 1500)):
         with Monitor(tmp_path / "run", name="run", config={"lr": 0.1}) as monitor:

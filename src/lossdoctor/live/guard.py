@@ -33,10 +33,6 @@ class Guard:
         self._tell = tell
         self._off: set[Hashable] = set()
 
-    def is_off(self, key: Hashable) -> bool:
-        """Whether a part was switched off."""
-        return key in self._off
-
     def run(
         self, key: Hashable, part: str, function: Callable[..., Result], *arguments: Any, default: Any = None
     ) -> Result | Any:
