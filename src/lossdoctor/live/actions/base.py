@@ -20,6 +20,11 @@ class LiveAction:
     and after ``monitor.watch(model, optimizer)`` also ``model``, ``optimizer``, ``scheduler``, ``scaler``.
     """
 
+    @property
+    def answering(self) -> bool:
+        """Whether it is dealing with something that went wrong: an action that would end the run for that waits."""
+        return False
+
     def start(self, monitor: Monitor) -> None:
         """The run begins (or goes on): before the first row of this process."""
 

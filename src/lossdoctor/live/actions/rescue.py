@@ -134,6 +134,12 @@ class Rescue(LiveAction):
         """Times that the run was put back."""
         return self._rescuer.rollbacks
 
+    @property
+    def answering(self) -> bool:
+        """A step was left out, the last loss was not normal, or the run is about to be put back."""
+        acts = self._optimizer is not None and not self._off
+        return acts and (self._left_out or self._uneasy or bool(self._wanted))
+
     # moments
 
     def before_step(self, monitor: Monitor, optimizer: Any) -> bool:

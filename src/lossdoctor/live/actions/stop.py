@@ -18,7 +18,8 @@ class StopTraining(LiveAction):
     """Asks for the end of training when a finding is announced, or gets so bad, that the run is not worth its steps.
 
     It sets ``monitor.should_stop``, which the loop obeys: ``if monitor.should_stop: break``. Integrations do so by
-    themselves.
+    themselves. While another action is answering the trouble (a ``Rescue`` that leaves bad steps out) it waits, and
+    stops the run only if it is still as bad afterwards.
 
     Args:
         on: from this severity on (``"critical"``, ``"warning"``), or codes or names of findings
@@ -37,7 +38,8 @@ class StopTraining(LiveAction):
             raise UsageError(f"StopTraining(after=…) is a step of at least 0, got {after!r}")
         self.choice = Choice(on)
         self.after = after
-        self._waiting: dict[tuple[str, str], str] = {}  # announced, but too early to stop for
+        self._waiting: dict[tuple[str, str], str] = {}  # announced, but too early to stop for, or being answered
+        self._answered = False  # by another action, since the last verdict that was looked at
 
     def on_verdict(self, monitor: Monitor, verdict: Verdict) -> None:
         for finding in verdict.withdrawn:
@@ -48,5 +50,14 @@ class StopTraining(LiveAction):
                 self._waiting[key] = f"{finding.severity} {finding.code} {finding.name}: {finding.summary}"
             else:
                 self._waiting.pop(key, None)
-        if self._waiting and verdict.step >= self.after:
+        if not self._waiting or verdict.step < self.after:
+            return
+        if any(getattr(action, "answering", False) for action in monitor.actions):
+            self._answered = True
+            return
+        if self._answered:  # an announcement is not taken back at once; what it was about may be over already
+            bad = {(f.code, f.metric) for f in verdict.diagnosis.findings if self.choice.takes(f)}
+            self._waiting = {key: why for key, why in self._waiting.items() if key in bad}
+            self._answered = False
+        if self._waiting:
             monitor.stop(next(iter(self._waiting.values())))
