@@ -32,12 +32,14 @@ ALLOWED: dict[str, frozenset[str] | None] = {
     "web": frozenset({"core", "engine", "readers", "render", "lab"}),
     "cli": None,
 }
-# The one exception: one-line delegations inside functions, so that a history can diagnose, plot and show itself.
+# The one exception: one-line delegations inside functions, so that a history can diagnose, plot and show
+# itself, and a test's result too.
 DELEGATIONS = {
     ("core/history.py", "engine"),
     ("core/history.py", "signal"),
     ("core/history.py", "render"),
     ("core/diagnosis.py", "render"),
+    ("probes/result.py", "render"),
 }
 
 

@@ -38,7 +38,7 @@ _EXPORTS = {
     "grad_report": "lossdoctor.live.watching.grad_report",
     "read": "lossdoctor.readers",
 }
-_ROOMS = {"actions": "lossdoctor.live.actions", "lab": "lossdoctor.lab"}
+_ROOMS = {"actions": "lossdoctor.live.actions", "lab": "lossdoctor.lab", "probes": "lossdoctor.probes"}
 
 __all__ = [
     "Curve",
@@ -51,6 +51,7 @@ __all__ = [
     "diagnose",
     "grad_report",
     "lab",
+    "probes",
     "read",
 ]
 

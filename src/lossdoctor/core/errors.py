@@ -27,6 +27,20 @@ class UsageError(LossdoctorError):
     """The caller asked for something that cannot be done (unknown option, code or metric)."""
 
 
+class UserCodeError(LossdoctorError):
+    """The caller's own model, loss or loader raised while a test ran it; the original is the ``__cause__``.
+
+    Args:
+        where: what raised and when, for example ``"the loss function, on batch 3"``.
+        error: what it raised.
+    """
+
+    def __init__(self, where: str, error: BaseException) -> None:
+        self.where = where
+        text = str(error).strip() or "no message"
+        super().__init__(f"{where} raised {type(error).__name__}: {text}")
+
+
 class ReadError(LossdoctorError):
     """A path could not be turned into a history.
 

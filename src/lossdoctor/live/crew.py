@@ -14,6 +14,8 @@ from lossdoctor.live.telling.announcer import Announcer
 if TYPE_CHECKING:
     from lossdoctor.live.monitor import Monitor
 
+_MOMENTS = ("start", "on_row", "on_verdict", "on_event", "before_step", "after_step", "finish")
+
 
 class Crew:
     """Actions and callbacks in the order given; before them an announcer where none is among them.
@@ -41,15 +43,16 @@ class Crew:
             if not callable(callback):
                 raise UsageError(f"a callback must be callable with a verdict, not {type(callback).__name__}")
         self._guard = guard
-        self._for_rows = [(i, a) for i, a in enumerate(self._all) if _overrides(a, "on_row")]
+        # Some moments come with every step: those that have nothing to do there are not called.
+        self._at = {m: [(i, a) for i, a in enumerate(self._all) if _overrides(a, m)] for m in _MOMENTS}
 
     def tell(self, monitor: Monitor, moment: str, *what: Any, default: Any = None) -> list[Any]:
-        """Call one method of every action; what each returned."""
-        return [self._call(i, a, moment, monitor, *what, default=default) for i, a in enumerate(self._all)]
+        """Call one method of every action that has its own; what each returned."""
+        return [self._call(i, a, moment, monitor, *what, default=default) for i, a in self._at[moment]]
 
     def row(self, monitor: Monitor, row: Row) -> None:
-        """A row was stored: those that look at rows are told."""
-        for i, action in self._for_rows:
+        """A row was stored."""
+        for i, action in self._at["on_row"]:
             self._call(i, action, "on_row", monitor, row)
 
     def verdict(self, monitor: Monitor, verdict: Verdict) -> None:
@@ -60,9 +63,7 @@ class Crew:
         self.tell(monitor, "on_verdict", verdict)
 
     def _call(self, i: int, action: LiveAction, moment: str, *arguments: Any, default: Any = None) -> Any:
-        method = getattr(action, moment, None)
-        if method is None:  # it is no LiveAction, but has what it needs
-            return default
+        method = getattr(action, moment)
         return self._guard.run(("action", i), f"the action {_named(action)}", method, *arguments, default=default)
 
 
@@ -75,7 +76,9 @@ def _checked(actions: Iterable[LiveAction] | LiveAction) -> tuple[LiveAction, ..
 
 
 def _overrides(action: LiveAction, moment: str) -> bool:
-    return getattr(type(action), moment, None) is not getattr(LiveAction, moment)
+    """Whether it has that method, and its own. One that is no LiveAction may have only some of them."""
+    method = getattr(action, moment, None)
+    return method is not None and getattr(method, "__func__", method) is not getattr(LiveAction, moment)
 
 
 def _named(thing: Any) -> str:

@@ -49,8 +49,8 @@ class WatchedOptimizer:
         self._asked = False
         self._cost = 0.0
         self._handles = [
-            optimizer.register_step_pre_hook(torch.compiler.disable(self._before)),  # type: ignore[no-untyped-call]
-            optimizer.register_step_post_hook(torch.compiler.disable(self._after)),  # type: ignore[no-untyped-call]
+            optimizer.register_step_pre_hook(_not_compiled(self._before)),
+            optimizer.register_step_post_hook(_not_compiled(self._after)),
         ]
 
     def close(self) -> None:
@@ -144,6 +144,16 @@ class WatchedOptimizer:
 
     def _values(self) -> int:
         return 5 + 2 * len(self._plan.layers) if self._plan is not None else 0
+
+
+def _not_compiled(hook: Callable[..., Any]) -> Callable[..., Any]:
+    """The hook, which ``torch.compile`` leaves alone. Its switch costs as much as the hook: it is used where needed."""
+    apart: Callable[..., Any] = torch.compiler.disable(hook)  # type: ignore[no-untyped-call]
+
+    def called(optimizer: Any, args: Any, kwargs: Any) -> Any:
+        return (apart if torch.compiler.is_compiling() else hook)(optimizer, args, kwargs)
+
+    return called
 
 
 def _rate(group: Mapping[str, Any]) -> float | None:

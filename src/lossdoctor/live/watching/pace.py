@@ -7,7 +7,7 @@ from collections import deque
 from statistics import fmean, median
 from time import perf_counter
 
-SHARE = 0.003  # of the training time; the rest of 1 % is for every step's row, which is recorded and judged
+SHARE = 0.002  # of the training time; the rest of 1 % is for every step's row, which is recorded and judged
 LEAST_OFTEN = 50  # steps, however dear a measurement is
 _FIRST = 5  # steps apart until the durations of a few are known
 _KNOWN = 3

@@ -44,7 +44,7 @@ class Watch:
             measured when a row is logged.
         scaler: the ``GradScaler`` of mixed-precision training.
         scheduler: kept for actions; the rates are read from the optimizer.
-        every: steps between measurements; None: as few as keep them below 0.3 % of the training time, at most 50.
+        every: steps between measurements; None: as few as keep them below 0.2 % of the training time, at most 50.
         per_layer: norms and ratios of the weights of each layer too (of blocks, in a model of more than 64 layers).
         updates: ratios of update to weight, from a sample of 65,536 values of each parameter.
         dead_units: units of linear and convolutional layers whose gradient is exactly zero.

@@ -1,0 +1,1 @@
+"""Results of active tests as pictures, text and pages."""

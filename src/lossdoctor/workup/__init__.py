@@ -1,0 +1,1 @@
+"""Which active test to run next, until one cause stands out; and which of the advised remedies help."""
