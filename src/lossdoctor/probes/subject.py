@@ -96,7 +96,10 @@ class Subject:
         """
         if self.forward is not None:
             return scalar(_called(f"forward(), on batch {number}", self.forward, self.model, batch))
-        output = self.output(batch, number)
+        return self.loss_of(self.output(batch, number), batch, number)
+
+    def loss_of(self, output: Any, batch: Any, number: int = 0) -> Tensor:
+        """The loss of what the model gave for this batch; raises what :meth:`loss` raises."""
         if self.loss_fn is None:
             return scalar(_own_loss(output, batch))
         target = split(batch, number)[1]
