@@ -26,7 +26,7 @@ from lossdoctor.engine import experience
 from lossdoctor.engine.inputs import CODES
 
 TARGET = Path(experience.__file__).with_name(experience.FILE)
-FALSE_ALARMS = 0.014  # share of the healthy runs, of the clinic and real ones alike, on which rules or forest may alarm
+FALSE_ALARMS = 0.02  # share of the healthy runs, of the clinic and real ones alike, on which rules or forest may alarm
 LEAST_TOLD = 12  # findings of a code from which its confidence is calibrated by itself
 PRIOR = 4.0  # strength with which a code's calibration is drawn to that of all codes
 
@@ -54,7 +54,7 @@ def alarm_threshold(answers: unseen.Unseen) -> float:
         allowed = max(0, int(FALSE_ALARMS * len(healthy)) - told)
         quiet = sorted((ill for ill, alarm in healthy if not alarm), reverse=True)
         limits.append(quiet[allowed] if allowed < len(quiet) else 0.5)
-    return math.ceil(1000.0 * max(*limits, 0.5)) / 1000.0 + 0.001
+    return round(math.ceil(1000.0 * max(*limits, 0.5)) / 1000.0 + 0.001, 3)
 
 
 def confidences(rows: Sequence[Row]) -> dict[str, tuple[float, float]]:
