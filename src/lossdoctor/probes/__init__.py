@@ -10,15 +10,27 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lossdoctor.probes.overfit import overfit_one_batch as overfit_one_batch
+    from lossdoctor.probes.overfit import overfit_subset as overfit_subset
+    from lossdoctor.probes.overfit_result import OverfitResult as OverfitResult
+    from lossdoctor.probes.overfit_result import OverfitSubsetResult as OverfitSubsetResult
     from lossdoctor.probes.result import ProbeResult as ProbeResult
 
 # Function -> the file that holds it. Everything is imported on use: torch comes with the first test.
 _EXPORTS = {
+    "OverfitResult": "lossdoctor.probes.overfit_result",
+    "OverfitSubsetResult": "lossdoctor.probes.overfit_result",
     "ProbeResult": "lossdoctor.probes.result",
+    "overfit_one_batch": "lossdoctor.probes.overfit",
+    "overfit_subset": "lossdoctor.probes.overfit",
 }
 
 __all__ = [
+    "OverfitResult",
+    "OverfitSubsetResult",
     "ProbeResult",
+    "overfit_one_batch",
+    "overfit_subset",
 ]
 
 
