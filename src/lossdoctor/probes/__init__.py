@@ -10,6 +10,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lossdoctor.probes.lr_range import LRRangeResult as LRRangeResult
+    from lossdoctor.probes.lr_range import lr_range_test as lr_range_test
     from lossdoctor.probes.overfit import overfit_one_batch as overfit_one_batch
     from lossdoctor.probes.overfit import overfit_subset as overfit_subset
     from lossdoctor.probes.overfit_result import OverfitResult as OverfitResult
@@ -18,17 +20,21 @@ if TYPE_CHECKING:
 
 # Function -> the file that holds it. Everything is imported on use: torch comes with the first test.
 _EXPORTS = {
+    "LRRangeResult": "lossdoctor.probes.lr_range",
     "OverfitResult": "lossdoctor.probes.overfit_result",
     "OverfitSubsetResult": "lossdoctor.probes.overfit_result",
     "ProbeResult": "lossdoctor.probes.result",
+    "lr_range_test": "lossdoctor.probes.lr_range",
     "overfit_one_batch": "lossdoctor.probes.overfit",
     "overfit_subset": "lossdoctor.probes.overfit",
 }
 
 __all__ = [
+    "LRRangeResult",
     "OverfitResult",
     "OverfitSubsetResult",
     "ProbeResult",
+    "lr_range_test",
     "overfit_one_batch",
     "overfit_subset",
 ]
