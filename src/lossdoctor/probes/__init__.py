@@ -10,6 +10,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lossdoctor.probes.initial_loss import InitialLossResult as InitialLossResult
+    from lossdoctor.probes.initial_loss import check_initial_loss as check_initial_loss
     from lossdoctor.probes.lr_range import LRRangeResult as LRRangeResult
     from lossdoctor.probes.lr_range import lr_range_test as lr_range_test
     from lossdoctor.probes.overfit import overfit_one_batch as overfit_one_batch
@@ -20,20 +22,24 @@ if TYPE_CHECKING:
 
 # Function -> the file that holds it. Everything is imported on use: torch comes with the first test.
 _EXPORTS = {
+    "InitialLossResult": "lossdoctor.probes.initial_loss",
     "LRRangeResult": "lossdoctor.probes.lr_range",
     "OverfitResult": "lossdoctor.probes.overfit_result",
     "OverfitSubsetResult": "lossdoctor.probes.overfit_result",
     "ProbeResult": "lossdoctor.probes.result",
+    "check_initial_loss": "lossdoctor.probes.initial_loss",
     "lr_range_test": "lossdoctor.probes.lr_range",
     "overfit_one_batch": "lossdoctor.probes.overfit",
     "overfit_subset": "lossdoctor.probes.overfit",
 }
 
 __all__ = [
+    "InitialLossResult",
     "LRRangeResult",
     "OverfitResult",
     "OverfitSubsetResult",
     "ProbeResult",
+    "check_initial_loss",
     "lr_range_test",
     "overfit_one_batch",
     "overfit_subset",

@@ -106,34 +106,53 @@ class Task:
         return f"{name}{many} by {WORDS[self.loss]}" if self.loss != "unknown" else name + many
 
 
+# What only gives the numbers another form, between the last operation and the output.
+_FORMS = ("View", "Reshape", "Squeeze", "Unsqueeze", "Alias", "Slice", "Select", "ToCopy", "Transpose", "Permute", "T")
+
+
 @dataclass(frozen=True)
 class Seen:
-    """One batch and what the model gives for it: output and target as tensors, or None; and the loss."""
+    """One batch and what the model gives for it.
+
+    Attributes:
+        batch: on the model's device.
+        output, target: as tensors, or None where they are none.
+        loss: without its graph.
+        ending: the operation that made the output, in lower case (``"sigmoid"``, ``"addmm"``); empty where unknown.
+    """
 
     batch: Any
     output: Tensor | None
     target: Tensor | None
     loss: Tensor
+    ending: str = ""
 
 
-@torch.no_grad()
 def seen(subject: Subject, batch: Any, number: int = 0) -> Seen:
-    """A batch through the model and its loss, once; without gradients."""
-    if subject.forward is not None:
-        return Seen(batch, None, None, subject.loss(batch, number))
-    output = subject.output(batch, number)
-    loss = subject.loss_of(output, batch, number)
+    """A batch through the model and its loss, once; of the first batch also how the output came about."""
+    with torch.set_grad_enabled(number == 0):
+        if subject.forward is not None:
+            return Seen(batch, None, None, subject.loss(batch, number).detach())
+        output = subject.output(batch, number)
+        loss = subject.loss_of(output, batch, number).detach()
     logits = output.get("logits") if isinstance(output, Mapping) else getattr(output, "logits", output)
     try:
         target = split(batch, number)[1]
     except LossdoctorError:
         target = None
-    return Seen(
-        batch,
-        logits.detach() if isinstance(logits, Tensor) and logits.is_floating_point() else None,
-        target if isinstance(target, Tensor) else None,
-        loss,
-    )
+    if not isinstance(logits, Tensor) or not logits.is_floating_point():
+        return Seen(batch, None, target if isinstance(target, Tensor) else None, loss)
+    return Seen(batch, logits.detach(), target if isinstance(target, Tensor) else None, loss, _ending(logits))
+
+
+def _ending(output: Tensor) -> str:
+    node: Any = output.grad_fn
+    while node is not None:
+        name = node.name().split("Backward")[0].removeprefix("Unsafe")
+        if name not in _FORMS or not node.next_functions:
+            return str(name).lower()
+        node = node.next_functions[0][0]
+    return ""
 
 
 def known(loss_fn: Any) -> str:

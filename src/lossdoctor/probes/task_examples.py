@@ -47,7 +47,7 @@ def merged(whats: Sequence[Seen]) -> Seen | None:
         target = torch.cat([w.target for w in whats if w.target is not None])
     except (RuntimeError, TypeError, ValueError):  # padded to other lengths, or of another form
         return None
-    return Seen(batch, output, target, torch.stack([w.loss for w in whats]).mean())
+    return Seen(batch, output, target, torch.stack([w.loss for w in whats]).mean(), whats[0].ending)
 
 
 def _joined(batches: Sequence[Any]) -> Any:

@@ -9,8 +9,6 @@ import torch
 from lossdoctor.core.numbers import short
 from lossdoctor.probes.task import Seen, Task, aligned, counts, one_hot
 
-_ENOUGH = 32  # outputs that must all lie between 0 and 1 before that is no accident
-
 
 @dataclass(frozen=True)
 class Misuse:
@@ -39,12 +37,13 @@ def misuses(task: Task, batch: Seen) -> tuple[Misuse, ...]:
         )
     if task.categorical and not task.probabilities and task.classes:
         found += _categorical(task, batch)
-    if task.loss == "bce_logits" and output.numel() >= _ENOUGH and _between(output):
+    # The range alone proves nothing: untrained logits may all lie there.
+    if task.loss == "bce_logits" and batch.ending == "sigmoid":
         lowest = task.at(aligned(output, target).clamp(0, 1), target)
         found.append(
             Misuse(
                 "sigmoid-twice",
-                f"all outputs lie between 0 and 1, as after a sigmoid, and the loss applies another: it cannot fall"
+                f"the model ends with a sigmoid and the loss applies another: it cannot fall"
                 f" below {'what it should' if lowest is None else short(lowest)}; leave the sigmoid out of the model",
             )
         )
@@ -80,10 +79,6 @@ def _categorical(task: Task, batch: Seen) -> list[Misuse]:
             f" it cannot fall below {limit}; leave the softmax out of the model",
         )
     ]
-
-
-def _between(output: torch.Tensor) -> bool:
-    return bool(((output >= 0) & (output <= 1)).all())
 
 
 def reduction(task: Task, batch: Seen) -> str:
