@@ -10,10 +10,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lossdoctor.probes.curvature_probe import CurvatureResult as CurvatureResult
+    from lossdoctor.probes.curvature_probe import curvature as curvature
     from lossdoctor.probes.initial_loss import InitialLossResult as InitialLossResult
     from lossdoctor.probes.initial_loss import check_initial_loss as check_initial_loss
     from lossdoctor.probes.lr_range import LRRangeResult as LRRangeResult
     from lossdoctor.probes.lr_range import lr_range_test as lr_range_test
+    from lossdoctor.probes.noise_scale import NoiseScaleResult as NoiseScaleResult
+    from lossdoctor.probes.noise_scale import gradient_noise_scale as gradient_noise_scale
     from lossdoctor.probes.overfit import overfit_one_batch as overfit_one_batch
     from lossdoctor.probes.overfit import overfit_subset as overfit_subset
     from lossdoctor.probes.overfit_result import OverfitResult as OverfitResult
@@ -22,24 +26,32 @@ if TYPE_CHECKING:
 
 # Function -> the file that holds it. Everything is imported on use: torch comes with the first test.
 _EXPORTS = {
+    "CurvatureResult": "lossdoctor.probes.curvature_probe",
     "InitialLossResult": "lossdoctor.probes.initial_loss",
     "LRRangeResult": "lossdoctor.probes.lr_range",
+    "NoiseScaleResult": "lossdoctor.probes.noise_scale",
     "OverfitResult": "lossdoctor.probes.overfit_result",
     "OverfitSubsetResult": "lossdoctor.probes.overfit_result",
     "ProbeResult": "lossdoctor.probes.result",
     "check_initial_loss": "lossdoctor.probes.initial_loss",
+    "curvature": "lossdoctor.probes.curvature_probe",
+    "gradient_noise_scale": "lossdoctor.probes.noise_scale",
     "lr_range_test": "lossdoctor.probes.lr_range",
     "overfit_one_batch": "lossdoctor.probes.overfit",
     "overfit_subset": "lossdoctor.probes.overfit",
 }
 
 __all__ = [
+    "CurvatureResult",
     "InitialLossResult",
     "LRRangeResult",
+    "NoiseScaleResult",
     "OverfitResult",
     "OverfitSubsetResult",
     "ProbeResult",
     "check_initial_loss",
+    "curvature",
+    "gradient_noise_scale",
     "lr_range_test",
     "overfit_one_batch",
     "overfit_subset",
