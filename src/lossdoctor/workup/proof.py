@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar
@@ -59,29 +59,32 @@ class Effect:
     tried: int = 1
 
     @cached_property
-    def _pairs(self) -> list[float]:
+    def _pairs(self) -> list[tuple[float, float]]:
         both = zip(self.before, self.after, strict=True)
-        return [b - a for b, a in both if math.isfinite(b) and math.isfinite(a)]
+        return [(b, a) for b, a in both if math.isfinite(b) and math.isfinite(a)]
 
     @property
     def gain(self) -> float:
         """By how much the validation loss is lower, over the seeds for which both runs ended; NaN where none did."""
-        return sum(self._pairs) / len(self._pairs) if self._pairs else math.nan
-
-    @property
-    def relative(self) -> float:
-        """The gain as a share of the loss as it was."""
-        ends = [b for b, a in zip(self.before, self.after, strict=True) if math.isfinite(b) and math.isfinite(a)]
-        level = abs(sum(ends) / len(ends)) if ends else math.nan
-        return self.gain / level if level else math.nan
+        return _mean([b - a for b, a in self._pairs])
 
     @property
     def error(self) -> float:
         """Standard error of the gain; NaN for fewer than two pairs."""
-        n = len(self._pairs)
-        if n < 2:
-            return math.nan
-        return math.sqrt(sum((d - self.gain) ** 2 for d in self._pairs) / (n - 1) / n)
+        return _error([b - a for b, a in self._pairs])
+
+    @cached_property
+    def _ratios(self) -> list[float] | None:
+        """Logarithms of before / after, where losses are positive: a seed that starts high has more to gain."""
+        return [math.log(b / a) for b, a in self._pairs] if all(min(pair) > 0 for pair in self._pairs) else None
+
+    @property
+    def relative(self) -> float:
+        """The gain as a share of the loss as it was; of positive losses the geometric mean over the seeds."""
+        if self._ratios is not None:
+            return 1.0 - math.exp(-_mean(self._ratios))
+        level = abs(_mean([b for b, _ in self._pairs]))
+        return self.gain / level if level else math.nan
 
     @property
     def saved(self) -> int:
@@ -97,7 +100,8 @@ class Effect:
     def verdict(self) -> str:
         """``"helps"``, ``"harms"`` or ``"unclear"``: by a paired t-test, or by saved and lost runs where there are any.
 
-        Training that gives the same loss for every seed has no noise to compare with: there any gain counts.
+        The test is of the ratios of positive losses, and of the differences of others. Training that gives the same
+        loss for every seed has no noise to compare with: there any gain counts.
         """
         net = self.saved - self.lost
         if net:
@@ -106,8 +110,9 @@ class Effect:
         n = len(self._pairs)
         if n < 2:
             return "unclear"
-        limit = student_quantile(1.0 - SURE / max(1, self.tried), n - 1) * self.error
-        return "helps" if self.gain > limit else "harms" if -self.gain > limit else "unclear"
+        scores = [b - a for b, a in self._pairs] if self._ratios is None else self._ratios
+        mean, limit = _mean(scores), student_quantile(1.0 - SURE / max(1, self.tried), n - 1) * _error(scores)
+        return "helps" if mean > limit else "harms" if -mean > limit else "unclear"
 
     @property
     def told(self) -> str:
@@ -190,6 +195,20 @@ class Proof(ProbeResult):
             for plain, effect in zip(told["effects"], self.effects, strict=True)
         ]
         return told
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values) if values else math.nan
+
+
+def _error(values: Sequence[float]) -> float:
+    """Standard error of the mean; what is smaller than rounding is none."""
+    n = len(values)
+    if n < 2:
+        return math.nan
+    mean = _mean(values)
+    error = math.sqrt(sum((v - mean) ** 2 for v in values) / (n - 1) / n)
+    return error if error > 1e-12 * max(map(abs, values)) else 0.0
 
 
 def _screened(trial: Trial, base: Trial) -> str:

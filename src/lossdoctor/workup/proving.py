@@ -26,7 +26,7 @@ def prove(
     budget: int,
     *,
     steps: int | None = None,
-    seeds: int = 3,
+    seeds: int = 4,
     accepts: Collection[str] = (),
     remedies: Mapping[str, Mapping[str, Any]] | None = None,
     progress: Progress | bool | None = None,
