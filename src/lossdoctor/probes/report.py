@@ -1,0 +1,196 @@
+"""What a checkup found: the results of its tests, what could not be run, and the causes that they speak for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from lossdoctor.core.finding import Cause
+from lossdoctor.core.vocabulary import CAUSES, at_least, severity_rank
+from lossdoctor.probes.result import ProbeResult
+
+SCHEMA_VERSION = 1
+# A failed test is a warning: training may go on, but not as well as it could. It is critical where training cannot
+# work at all: not even one batch can be learned, or a measurement of this table is above its bound.
+CRITICAL_TESTS = frozenset({"overfit_one_batch"})
+CRITICAL_ABOVE = {"nonfinite_gradients": 0.0, "nonfinite_loss": 0.0, "nonfinite_data": 0.0}
+_MOST_CAUSES = 6
+_SPOKEN_FOR = 1.5  # below, what the tests say for a cause is next to nothing
+
+
+def severity(result: ProbeResult) -> str | None:
+    """``"critical"`` or ``"warning"`` of a failed test, ``"info"`` of one whose result is worth knowing, else None.
+
+    Critical is what keeps training from working at all: not even one batch can be learned (``overfit_one_batch``), or
+    gradients, loss or data are not finite.
+
+    >>> severity(ProbeResult(outcome="noted", verdict="")), severity(ProbeResult(outcome="failed", verdict=""))
+    ('info', 'warning')
+    """
+    if result.outcome != "failed":
+        return "info" if result.outcome == "noted" else None
+    above = any(m.value > CRITICAL_ABOVE[m.name] for m in result.measurements if m.name in CRITICAL_ABOVE)
+    return "critical" if above or result.test in CRITICAL_TESTS else "warning"
+
+
+@dataclass(frozen=True, slots=True)
+class CheckupError:
+    """A test that could not be run.
+
+    Attributes:
+        test: its word.
+        error: what, where and, where it is known, what to do.
+        where: ``"file.py:12"``, the line of the user's code that raised; empty where none did.
+    """
+
+    test: str
+    error: str
+    where: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A test that was not run, and why."""
+
+    test: str
+    why: str
+
+
+@dataclass(frozen=True)
+class CheckupReport:
+    """All results of a checkup.
+
+    Attributes:
+        target: what was tested, in words.
+        results: in the order in which the tests were run.
+        errors: tests that could not be run; the others went on.
+        skipped: tests that were left out, and why.
+        facts: (what, value) of the target: its model, its parameters, its batches.
+        seed: of everything drawn at random; None: as the generators were.
+    """
+
+    target: str
+    results: tuple[ProbeResult, ...] = ()
+    errors: tuple[CheckupError, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
+    facts: tuple[tuple[str, str], ...] = ()
+    seed: int | None = None
+    titles: Mapping[str, str] = field(default_factory=dict)  # of the tests, also of those that gave no result
+
+    def title(self, test: str) -> str:
+        """A test's title, or its word in plain letters where it has none."""
+        found = next((r.title for r in self.results if r.test == test), "") or self.titles.get(test, "")
+        return found or test.replace("_", " ")
+
+    @property
+    def status(self) -> str:
+        """``"critical"``, ``"warning"``, ``"healthy"``, or ``"insufficient_data"`` where no test could tell."""
+        worst = max((severity_rank(s) for s in map(severity, self.results) if s), default=0)
+        if worst:
+            return ("info", "warning", "critical")[worst]
+        return "healthy" if any(r.passed for r in self.results) else "insufficient_data"
+
+    @property
+    def basis(self) -> str:
+        """What the status rests on, in one sentence."""
+        if not self.results:
+            return "No test could be run."
+        counts = {o: sum(r.outcome == o for r in self.results) for o in ("failed", "noted", "unknown", "passed")}
+        words = {"failed": "failed", "noted": "worth knowing", "unknown": "could not tell", "passed": "passed"}
+        parts = [f"{n} {words[o]}" for o, n in counts.items() if n]
+        parts += [f"{len(self.errors)} could not be run"] if self.errors else []
+        total = len(self.results) + len(self.errors)
+        return f"Of {total} test{'' if total == 1 else 's'}: {', '.join(parts)}."
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps and evaluations of a batch that all tests cost."""
+        return sum(r.steps for r in self.results)
+
+    @property
+    def seconds(self) -> float:
+        """Wall time of all tests."""
+        return sum(r.seconds for r in self.results)
+
+    def worst_first(self) -> list[ProbeResult]:
+        """The results that tell something: failed ones, critical first, then those worth knowing."""
+        told = [r for r in self.results if severity(r)]
+        return sorted(told, key=lambda r: -severity_rank(severity(r) or "info"))
+
+    @property
+    def causes(self) -> tuple[Cause, ...]:
+        """The causes that the results speak for, the likeliest first.
+
+        All causes of the vocabulary are taken as equally likely before, and the tests as independent: each result
+        multiplies what it says onto them. A cause without support is not listed, but has its share of the whole.
+        """
+        weights = dict.fromkeys(CAUSES, 1.0)
+        for result in self.results:
+            for cause, ratio in result.causes.items():
+                weights[cause] *= ratio
+        total = sum(weights.values())
+        found = [c for c, w in weights.items() if w >= _SPOKEN_FOR and c != "normal"]
+        ranked = sorted(found, key=lambda c: -weights[c])[:_MOST_CAUSES]
+        return tuple(Cause(c, weights[c] / total, CAUSES[c]) for c in ranked)
+
+    def evidence(self, cause: str) -> dict[str, float]:
+        """Test -> how strongly its result speaks for (above 1) or against (below 1) a cause."""
+        return {r.test: r.causes[cause] for r in self.results if r.causes.get(cause, 1.0) != 1.0}
+
+    @property
+    def next_steps(self) -> tuple[str, ...]:
+        """What to do, the most urgent first: what failed tests advise, then what would tell more."""
+        steps = [
+            f"{r.title or r.test}: {told(r)[1]}" for r in self.worst_first() if r.outcome == "failed" and told(r)[1]
+        ]
+        steps += [
+            f"{self.title(e.test)} could not be run: {e.where + ': ' if e.where else ''}{e.error}" for e in self.errors
+        ]
+        ran = {r.test for r in self.results}
+        open_ = [c for c in self.causes[:2] if c.test and c.test not in ran and c.test != "log_more"]
+        steps += [f"{c.test} would tell whether it is {c.name.replace('-', ' ')}." for c in open_]
+        return tuple(steps)
+
+    def fails(self, fail_on: str) -> bool:
+        """Whether a result reaches ``fail_on`` (``"warning"``, ``"critical"`` or ``"never"``)."""
+        return any(at_least(s, fail_on) for s in map(severity, self.results) if s)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything as plain values: the fields of docs/how-to/checkup.md."""
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "target": self.target,
+            "status": self.status,
+            "basis": self.basis,
+            "facts": dict(self.facts),
+            "seed": self.seed,
+            "steps": self.steps,
+            "seconds": round(self.seconds, 3),
+            "causes": [{**c.as_dict(), "evidence": self.evidence(c.name)} for c in self.causes],
+            "next_steps": list(self.next_steps),
+            "results": [{**r.as_dict(), "severity": severity(r), "rows": dict(r.rows())} for r in self.results],
+            "skipped": [{"test": s.test, "why": s.why} for s in self.skipped],
+            "errors": [{"test": e.test, "error": e.error, "where": e.where} for e in self.errors],
+        }
+
+    def __str__(self) -> str:
+        from lossdoctor.render.probes import report_text
+
+        return report_text(self)
+
+    def _repr_html_(self) -> str:
+        from lossdoctor.render.probes import report_notebook
+
+        return report_notebook(self)
+
+
+def told(result: ProbeResult) -> tuple[str, str]:
+    """A verdict's finding and its last sentence, which by its contract is the next step; one sentence is a finding.
+
+    >>> told(ProbeResult(outcome="failed", verdict="The loss is 9.2. It should be 2.3. Look at the labels."))
+    ('The loss is 9.2. It should be 2.3.', 'Look at the labels.')
+    """
+    sentences = re.split(r"(?<=[.!?])\s+(?=[A-Z])", result.verdict.strip())
+    return " ".join(sentences[:-1]) or result.verdict, sentences[-1] if len(sentences) > 1 else ""
