@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from lossdoctor.probes.curvature_probe import curvature as curvature
     from lossdoctor.probes.initial_loss import InitialLossResult as InitialLossResult
     from lossdoctor.probes.initial_loss import check_initial_loss as check_initial_loss
+    from lossdoctor.probes.input_matters import RandomInputResult as RandomInputResult
+    from lossdoctor.probes.input_matters import random_input_test as random_input_test
+    from lossdoctor.probes.labels_matter import ShuffledLabelResult as ShuffledLabelResult
+    from lossdoctor.probes.labels_matter import shuffled_label_test as shuffled_label_test
     from lossdoctor.probes.lr_range import LRRangeResult as LRRangeResult
     from lossdoctor.probes.lr_range import lr_range_test as lr_range_test
     from lossdoctor.probes.noise_scale import NoiseScaleResult as NoiseScaleResult
@@ -33,12 +37,16 @@ _EXPORTS = {
     "OverfitResult": "lossdoctor.probes.overfit_result",
     "OverfitSubsetResult": "lossdoctor.probes.overfit_result",
     "ProbeResult": "lossdoctor.probes.result",
+    "RandomInputResult": "lossdoctor.probes.input_matters",
+    "ShuffledLabelResult": "lossdoctor.probes.labels_matter",
     "check_initial_loss": "lossdoctor.probes.initial_loss",
     "curvature": "lossdoctor.probes.curvature_probe",
     "gradient_noise_scale": "lossdoctor.probes.noise_scale",
     "lr_range_test": "lossdoctor.probes.lr_range",
     "overfit_one_batch": "lossdoctor.probes.overfit",
     "overfit_subset": "lossdoctor.probes.overfit",
+    "random_input_test": "lossdoctor.probes.input_matters",
+    "shuffled_label_test": "lossdoctor.probes.labels_matter",
 }
 
 __all__ = [
@@ -49,12 +57,16 @@ __all__ = [
     "OverfitResult",
     "OverfitSubsetResult",
     "ProbeResult",
+    "RandomInputResult",
+    "ShuffledLabelResult",
     "check_initial_loss",
     "curvature",
     "gradient_noise_scale",
     "lr_range_test",
     "overfit_one_batch",
     "overfit_subset",
+    "random_input_test",
+    "shuffled_label_test",
 ]
 
 
