@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lossdoctor.probes.curvature_probe import CurvatureResult as CurvatureResult
     from lossdoctor.probes.curvature_probe import curvature as curvature
+    from lossdoctor.probes.data.finding import DataFinding as DataFinding
+    from lossdoctor.probes.data.front import check_data as check_data
+    from lossdoctor.probes.data.result import DataResult as DataResult
     from lossdoctor.probes.initial_loss import InitialLossResult as InitialLossResult
     from lossdoctor.probes.initial_loss import check_initial_loss as check_initial_loss
     from lossdoctor.probes.input_matters import RandomInputResult as RandomInputResult
@@ -31,6 +34,8 @@ if TYPE_CHECKING:
 # Function -> the file that holds it. Everything is imported on use: torch comes with the first test.
 _EXPORTS = {
     "CurvatureResult": "lossdoctor.probes.curvature_probe",
+    "DataFinding": "lossdoctor.probes.data.finding",
+    "DataResult": "lossdoctor.probes.data.result",
     "InitialLossResult": "lossdoctor.probes.initial_loss",
     "LRRangeResult": "lossdoctor.probes.lr_range",
     "NoiseScaleResult": "lossdoctor.probes.noise_scale",
@@ -39,6 +44,7 @@ _EXPORTS = {
     "ProbeResult": "lossdoctor.probes.result",
     "RandomInputResult": "lossdoctor.probes.input_matters",
     "ShuffledLabelResult": "lossdoctor.probes.labels_matter",
+    "check_data": "lossdoctor.probes.data.front",
     "check_initial_loss": "lossdoctor.probes.initial_loss",
     "curvature": "lossdoctor.probes.curvature_probe",
     "gradient_noise_scale": "lossdoctor.probes.noise_scale",
@@ -51,6 +57,8 @@ _EXPORTS = {
 
 __all__ = [
     "CurvatureResult",
+    "DataFinding",
+    "DataResult",
     "InitialLossResult",
     "LRRangeResult",
     "NoiseScaleResult",
@@ -59,6 +67,7 @@ __all__ = [
     "ProbeResult",
     "RandomInputResult",
     "ShuffledLabelResult",
+    "check_data",
     "check_initial_loss",
     "curvature",
     "gradient_noise_scale",
