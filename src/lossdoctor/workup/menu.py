@@ -83,10 +83,13 @@ def _probe(name: str, *, optimizer: bool = False, reset: bool = False, **options
     return run
 
 
-# Costs are those of the tests' own defaults.
+# Costs are those of the tests' own defaults, at most.
 MENU: tuple[Test, ...] = (
+    Test("initial_loss", _probe("check_initial_loss", reset=True), 8),
     Test("check_gradients", _probe("check_gradients", optimizer=True), 6),
-    Test("lr_range_test", _probe("lr_range_test", optimizer=True), 180, ("optimizer",)),
     Test("overfit_one_batch", _probe("overfit_one_batch", optimizer=True, reset=True), 900),
+    Test("overfit_subset", _probe("overfit_subset", optimizer=True, reset=True), 1500),
+    Test("lr_range_test", _probe("lr_range_test", optimizer=True), 180, ("optimizer",)),
+    Test("curvature", _probe("curvature", optimizer=True), 600),
     Test("gradient_noise_scale", _probe("gradient_noise_scale", optimizer=True), 64),
 )

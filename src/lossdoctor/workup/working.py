@@ -29,6 +29,7 @@ from lossdoctor.workup.menu import MENU, Patient, Test
 SURE = 0.8
 AHEAD = 3.0
 LEAST_BITS = 0.02  # what a test must be expected to tell to be worth running
+_NOBODY = nn.LayerNorm(1)  # stands for the model where only a loader is to be guarded
 OVERHEAD = 10  # steps that every test costs beside its own: to set up, and to read
 
 
@@ -111,7 +112,7 @@ class _Work:
         # Whatever a test of somebody else's leaves behind is undone before the next one.
         p = self.patient
         self._subject = Subject(p.model, p.loss_fn, p.train_loader, p.optimizer, forward=p.forward)
-        self._aside = None if p.val_loader is None else Subject(nn.Linear(1, 1), None, p.val_loader)
+        self._aside = None if p.val_loader is None else Subject(_NOBODY, None, p.val_loader)
         self.prior = prior(p.diagnosis)
         self.shares = self.prior
 

@@ -1,0 +1,130 @@
+"""What each test says of runs of known cause, counted: ``python -m benchmarks.workup_fit [--again TEST ...]``.
+
+Runs every test of the menu once on the faulty runs of the clinic's tuning parts (an hour on one core when nothing is
+kept yet; it may be stopped and started at any time), and writes ``src/lossdoctor/workup/tests.json``. The parts that
+are held out are never looked at.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import statistics
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import lossdoctor.workup
+from benchmarks.clinic import draws
+from benchmarks.workup_patients import Case, cases, said
+from lossdoctor.core.vocabulary import CAUSES
+from lossdoctor.probes.result import ProbeResult
+from lossdoctor.workup.experience import FILE, STRENGTH, Experience, Record
+from lossdoctor.workup.experience import said as word_of
+from lossdoctor.workup.menu import MENU
+
+TARGET = Path(lossdoctor.workup.__file__).parent / FILE
+TUNING = (0, draws.MORE_FAULTS, draws.MORE_TASKS)
+SICK, HEALTHY = (
+    {0: 190, draws.MORE_FAULTS: 90, draws.MORE_TASKS: 130},
+    {0: 25, draws.MORE_FAULTS: 8, draws.MORE_TASKS: 12},
+)
+SECOND = 0.5  # weight of a right cause that is not the most exact one
+DIGITS = 3
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A case with what each test said of it."""
+
+    case: Case
+    kept: dict[str, dict[str, Any]]
+
+    @cached_property
+    def weights(self) -> dict[str, float]:
+        """Right causes: how much the case counts for each."""
+        return {c: SECOND if place else 1.0 for place, c in enumerate(self.case.causes)}
+
+
+def tuning_cases() -> list[Case]:
+    """The runs of known cause that everything is fitted on."""
+    return [c for first in TUNING for c in cases(first, SICK[first], HEALTHY[first])]
+
+
+def collect(todo: Sequence[Case], again: Iterable[str] = ()) -> list[Seen]:
+    """Every case with what the tests say; progress on stderr."""
+    started, out = time.time(), []
+    for count, case in enumerate(todo, 1):
+        out.append(Seen(case, said(case, again)))
+        if count % 20 == 0 or count == len(todo):
+            print(f"{count} of {len(todo)} runs in {time.time() - started:.0f} s", file=sys.stderr, flush=True)
+    return out
+
+
+def fitted(seen: Sequence[Seen], strength: float = STRENGTH) -> Experience:
+    """The counts, the mean ratios and the median costs."""
+    records = {test.name: _record(test.name, seen) for test in MENU}
+    told = {"runs": len(seen), "tasks": len({s.case.task for s in seen})}
+    return Experience({name: r for name, r in records.items() if r.runs}, strength, told)
+
+
+def _record(test: str, seen: Sequence[Seen]) -> Record:
+    counts: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
+    ratios: dict[str, list[dict[str, float]]] = defaultdict(list)
+    steps: list[int] = []
+    for one in seen:
+        entry = one.kept.get(test, {"error": "not run"})
+        if "error" in entry:
+            continue
+        word = word_of(ProbeResult(outcome=entry["outcome"], verdict="", causes=entry["causes"]))
+        for cause, weight in one.weights.items():
+            counts[word][cause] += weight
+        ratios[word].append(entry["causes"])
+        steps.append(entry["steps"])
+    means = {w: {c: _geometric([r.get(c, 1.0) for r in rows]) for c in CAUSES} for w, rows in ratios.items()}
+    return Record(
+        {w: dict(row) for w, row in sorted(counts.items())},
+        {w: {c: q for c, q in row.items() if q != 1.0} for w, row in sorted(means.items())},
+        int(statistics.median(steps)) if steps else 0,
+    )
+
+
+def _geometric(values: Sequence[float]) -> float:
+    return round(math.exp(sum(math.log(max(v, 1e-3)) for v in values) / len(values)), DIGITS)
+
+
+def as_json(known: Experience) -> dict[str, Any]:
+    """The file's content."""
+    tests = {name: {"said": r.said, "ratios": r.ratios, "steps": r.steps} for name, r in known.records.items()}
+    return {
+        "about": "counts of what each test said of the clinic's runs, by true cause; see experience.py",
+        "fitted": known.fitted,
+        "strength": known.strength,
+        "tests": tests,
+    }
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.workup_fit", description=__doc__)
+    parser.add_argument("--again", action="append", default=[], help="run this test anew on all runs")
+    parser.add_argument("--shard", default="0/1", help="k/n: only collect the k-th of n shares, and write nothing")
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    k, n = (int(word) for word in options.shard.split("/"))
+    seen = collect(tuning_cases()[k::n], options.again)
+    if n == 1:
+        TARGET.write_text(json.dumps(as_json(fitted(seen)), indent=1, sort_keys=True) + "\n")
+        print(f"wrote {TARGET.name}: {len(seen)} runs")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
