@@ -166,7 +166,7 @@ def _worse(seen: Seen, numbers: str, gap: float, *, far: bool) -> Judged:
         text += (
             " another, or dropout before a normalisation shifts its variance. Shuffle the data, enlarge the batch per"
         )
-        text += " device, or use group or layer normalisation."
+        text += " per device, or use group or layer normalisation."
         causes["batch-too-small"] = 4.0 if seen.batch_size <= _SMALL else 2.0 if seen.batch_size < _ENOUGH else 0.7
         causes["data-unshuffled"] = 2.0
     return ("failed" if far else "noted"), text, causes
