@@ -17,7 +17,7 @@ from lossdoctor.probes.progress import Progress
 from lossdoctor.torchkit.hessian import Hessian
 from lossdoctor.torchkit.spectrum import Estimate, extreme_eigenvalue, trace
 
-ROUGH, FEW = 0.05, 32  # tolerance of the smallest eigenvalue, and its products at most
+ROUGH, FEW = 0.01, 32  # tolerance of the smallest eigenvalue, and its products at most
 
 
 @dataclass(frozen=True)

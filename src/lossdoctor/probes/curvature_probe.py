@@ -16,7 +16,7 @@ from lossdoctor.core.finding import Measurement
 from lossdoctor.probes.chart import Chart
 from lossdoctor.probes.curvature_measure import Plan, measured
 from lossdoctor.probes.curvature_numbers import Curvatures
-from lossdoctor.probes.curvature_sample import Sample, draws_random, set_mode
+from lossdoctor.probes.curvature_sample import Sample, draws_random, refuse_once, set_mode
 from lossdoctor.probes.curvature_step import step_of, trained
 from lossdoctor.probes.curvature_words import chart, judged, listed
 from lossdoctor.probes.progress import Progress, shown
@@ -72,7 +72,7 @@ def curvature(
         batches: to search on, at least 1; as many more are held against them.
         mode: ``"train"``: batch norm by the batch, as the optimizer's steps and its state see it; or ``"eval"``: by its
             running statistics. Dropout is off in both.
-        smallest: look for the smallest eigenvalue too: negative where this is a saddle. To a tolerance of 5 %, in at
+        smallest: look for the smallest eigenvalue too: negative where this is a saddle. To a tolerance of 1 %, in at
             most 32 products more.
         trace_probes: products for the trace; 0 for none.
         tolerance: wanted relative error of the eigenvalue.
@@ -115,6 +115,7 @@ def curvature(
         set_mode(model, mode)
         taken = subject.batches.take(2 * batches)
         random = draws_random(subject, taken[0])
+        refuse_once(subject, taken[0], parameters)
         sample = Sample(subject, taken[:batches], taken[batches:], parameters)
         step = step_of(optimizer, parameters) if optimizer is not None else None
         found = measured(sample, step, plan, random, tell)

@@ -18,11 +18,12 @@ from lossdoctor.probes.batches import examples
 from lossdoctor.probes.noise_scale_moments import student
 from lossdoctor.probes.noise_scale_pass import adds_up
 from lossdoctor.probes.subject import Subject
-from lossdoctor.torchkit.hessian import Hessian
+from lossdoctor.torchkit.hessian import Hessian, twice_differentiable
 from lossdoctor.torchkit.objective import Closure, Objective
 
 Floats = NDArray[np.float64]
 CONFIDENCE = 0.95
+NOT_TWICE = "this loss cannot be differentiated twice, which curvature needs"
 SAME = 1e-5  # relative: what the order of sums on a GPU changes
 
 
@@ -148,6 +149,29 @@ def draws_random(subject: Subject, batch: Any) -> bool:
     return bool(abs(one - three) > near)
 
 
+def refuse_once(subject: Subject, batch: Any, parameters: Sequence[nn.Parameter]) -> None:
+    """Refuse a loss with an autograd function marked ``once_differentiable``.
+
+    Torch cuts it out of second derivatives without a word, since nothing leads on from it: they would come out as if
+    it were constant.
+
+    Raises:
+        UsageError: there is one.
+    """
+    with explained(), twice_differentiable():
+        found = torch.autograd.grad(subject.loss(batch), parameters, create_graph=True, allow_unused=True)
+    todo = [g.grad_fn for g in found if g is not None]
+    seen = set()
+    while todo:
+        node = todo.pop()
+        if node is None or node in seen:
+            continue
+        if node.name() == "torch::autograd::Error":
+            raise UsageError(f"{NOT_TWICE}: an autograd function in it is marked once_differentiable")
+        seen.add(node)
+        todo += [after for after, _ in node.next_functions]
+
+
 def set_mode(model: nn.Module, mode: str) -> None:
     """Evaluation mode, or training mode with dropout off."""
     model.train(mode == "train")
@@ -172,8 +196,8 @@ def explained() -> Iterator[None]:
         if not re.search(r"differentiate|double backward|\.grad\(\)|derivative|does not require grad", text):
             raise
         raise UsageError(
-            "this loss cannot be differentiated twice, which curvature needs: a custom autograd function (or activation"
-            f" checkpointing with use_reentrant=True) has no second derivative; torch says: {text.splitlines()[0]}"
+            f"{NOT_TWICE}: an operation in it (or activation checkpointing with use_reentrant=True) has no second"
+            f" derivative; torch says: {text.splitlines()[0]}"
         ) from error
 
 

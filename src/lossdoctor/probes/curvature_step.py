@@ -122,8 +122,9 @@ def _adam(group: Group, state: Group) -> Law:
     bound = 2 * (1 + beta1) / (1 - beta1)
     if not state:
         return 0.0, beta1, bound  # it never got a gradient, so no step changes it
-    taken = state["step"]
+    taken = torch.as_tensor(state["step"], dtype=torch.float64)
     squares = state["max_exp_avg_sq"] if group.get("amsgrad") else state["exp_avg_sq"]
+    # Numbers of no dimension do not change a tensor's type; the powers need double precision.
     root = (squares / (1 - beta2**taken)).sqrt() + group["eps"]
     return 1 / ((1 - beta1**taken) * root), beta1, bound
 

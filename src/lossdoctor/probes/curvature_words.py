@@ -78,13 +78,14 @@ def chart(found: Curvatures) -> tuple[Chart, ...]:
         bars.append(("same direction, other batches", unit * sharp.held_out))
     if len(sharp.per_batch) > 1:
         bars.append(("same direction, sharpest batch", unit * max(sharp.per_batch)))
-    if (not known or own is found.sharpness) and not math.isnan(found.gradient_curvature):
+    # A preconditioner, for which a search of its own was made, changes what lies along the gradient.
+    if not (known and sharp.products) and not math.isnan(found.gradient_curvature):
         bars.append(("along the gradient", unit * found.gradient_curvature))
     if not known and found.smallest is not None:
         bars.append(("smallest", found.smallest.value))
     if known:
         label = f"edge of stability: {found.bound:.3g}"
-        title = f"Learning rate × curvature, and where {found.optimizer} becomes unstable"
+        title = f"Rate × curvature, and the limit of {found.optimizer}"
         return (Chart(title, x_label="rate × curvature", bars=tuple(bars), marks=(Mark(found.bound, label),)),)
     return (Chart("Curvature of the loss", x_label="curvature", bars=tuple(bars)),)
 

@@ -142,7 +142,8 @@ def gradient_noise_scale(
     Source: McCandlish, Kaplan, Amodei et al. (2018), "An Empirical Model of Large-Batch Training", appendix A.1,
     generalised to batches that differ in size. Deviations: gradients are those before clipping and weight decay. In
     training mode batch norm makes the gradient of a batch more than a mean over examples, and the law in B approximate.
-    An example is one row of the batch, also where a mask leaves out some of its tokens.
+    An example is one row of the batch, also where a mask leaves out some of its tokens. Where a few rare examples carry
+    most of the variance, an interval from few examples is too narrow.
 
     >>> _ = torch.manual_seed(0)
     >>> x = torch.randn(4096, 3)
@@ -199,6 +200,8 @@ def _moments(seen: Pass, confidence: float) -> Moments | None:
 def _outcome(found: Moments | None, batch_size: int) -> str:
     if found is None or found.high == math.inf:
         return "unknown"
+    if found.variance == 0:
+        return "passed"
     return "passed" if found.low / FAR <= batch_size <= found.high * FAR else "noted"
 
 

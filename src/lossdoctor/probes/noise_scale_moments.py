@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
 
-ROUNDING = 1e-9  # a variance below this share of the mean square is what rounding leaves of none
+ROUNDING = 1e-6  # of the gradients' squares: a variance between batches that single precision leaves of none
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def moments(
     squares, dots = np.diag(products), products @ weights
     own = weights @ dots
     signal, variance = _solved(examples, count, weights @ squares, own if total is None else total, exhausted)
-    if variance <= ROUNDING * float(squares.mean()):
+    if variance <= ROUNDING * float(weights @ squares) / count:
         return Moments(float(signal), 0.0, math.inf, 0.0, 0.0, 0.0)
     # Each batch left out in turn, from the same sums.
     rest = examples - weights

@@ -74,7 +74,7 @@ def judged(outcome: str, found: Moments, confidence: float, setting: Setting, be
 
 def advised(advice: BatchAdvice, setting: Setting) -> list[tuple[str, str]]:
     """Rows of the advice."""
-    told = [("advised batch", f"{advice.batch_size:,} examples per step: {_times(advice.steps_factor)} the steps")]
+    told = [("advised batch", f"{advice.batch_size:,} examples per step: {_steps(advice.steps_factor)}")]
     if advice.micro_batches > 1:
         told.append(("accumulation", f"{advice.micro_batches:,} batches of {setting.memory_batch:,} per step"))
     if advice.lr is not None:
@@ -116,19 +116,23 @@ def _larger(better: BatchAdvice | None, setting: Setting) -> str:
         fit = f" (accumulate {better.micro_batches:,} batches of {setting.memory_batch:,} where memory forbids)"
     warm = f", with a warm-up over {better.warmup_steps:,} steps" if better.warmup_steps else ""
     return (
-        f"a batch of {better.batch_size:,}{fit} would need {_times(better.steps_factor)} the"
-        f" steps{_rate(better, setting)}{warm}; {calmer}."
+        f"a batch of {better.batch_size:,}{fit} would need"
+        f" {_steps(better.steps_factor)}{_rate(better, setting)}{warm}; {calmer}."
     )
 
 
 def _rate(advice: BatchAdvice, setting: Setting) -> str:
     if advice.lr is not None:
-        return f" at a learning rate of {advice.lr:.2g} (now {setting.lr:.2g})"
+        return f" at a learning rate of {advice.lr:.2g} (now {setting.lr:.2g}), if the curvature allows it"
     return f" at a learning rate times {advice.sgd_factor:.2g} (SGD) or {advice.adam_factor:.2g} (Adam)"
 
 
 def _times(ratio: float) -> str:
     return f"{ratio:.2f} times" if ratio < 2 else f"{ratio:,.1f} times" if ratio < 10 else f"{ratio:,.0f} times"
+
+
+def _steps(factor: float) -> str:
+    return f"{_times(1 / factor)} fewer steps" if factor < 1 else f"{_times(factor)} the steps"
 
 
 def _point(name: str, size: float, noise_scale: float) -> Line:
