@@ -33,10 +33,8 @@ from lossdoctor.workup.menu import MENU
 
 TARGET = Path(lossdoctor.workup.__file__).parent / FILE
 TUNING = (0, draws.MORE_FAULTS, draws.MORE_TASKS)
-SICK, HEALTHY = (
-    {0: 190, draws.MORE_FAULTS: 90, draws.MORE_TASKS: 130},
-    {0: 25, draws.MORE_FAULTS: 8, draws.MORE_TASKS: 12},
-)
+SICK = {0: 110, draws.MORE_FAULTS: 70, draws.MORE_TASKS: 110}
+HEALTHY = {0: 14, draws.MORE_FAULTS: 4, draws.MORE_TASKS: 8}
 SECOND = 0.5  # weight of a right cause that is not the most exact one
 DIGITS = 3
 
