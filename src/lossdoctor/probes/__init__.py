@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from lossdoctor.probes.labels_matter import shuffled_label_test as shuffled_label_test
     from lossdoctor.probes.lr_range import LRRangeResult as LRRangeResult
     from lossdoctor.probes.lr_range import lr_range_test as lr_range_test
+    from lossdoctor.probes.lr_trial import LRTrialResult as LRTrialResult
+    from lossdoctor.probes.lr_trial import lr_trial as lr_trial
     from lossdoctor.probes.noise_scale import NoiseScaleResult as NoiseScaleResult
     from lossdoctor.probes.noise_scale import gradient_noise_scale as gradient_noise_scale
     from lossdoctor.probes.overfit import overfit_one_batch as overfit_one_batch
@@ -38,6 +40,7 @@ _EXPORTS = {
     "DataResult": "lossdoctor.probes.data.result",
     "InitialLossResult": "lossdoctor.probes.initial_loss",
     "LRRangeResult": "lossdoctor.probes.lr_range",
+    "LRTrialResult": "lossdoctor.probes.lr_trial",
     "NoiseScaleResult": "lossdoctor.probes.noise_scale",
     "OverfitResult": "lossdoctor.probes.overfit_result",
     "OverfitSubsetResult": "lossdoctor.probes.overfit_result",
@@ -49,6 +52,7 @@ _EXPORTS = {
     "curvature": "lossdoctor.probes.curvature_probe",
     "gradient_noise_scale": "lossdoctor.probes.noise_scale",
     "lr_range_test": "lossdoctor.probes.lr_range",
+    "lr_trial": "lossdoctor.probes.lr_trial",
     "overfit_one_batch": "lossdoctor.probes.overfit",
     "overfit_subset": "lossdoctor.probes.overfit",
     "random_input_test": "lossdoctor.probes.input_matters",
@@ -61,6 +65,7 @@ __all__ = [
     "DataResult",
     "InitialLossResult",
     "LRRangeResult",
+    "LRTrialResult",
     "NoiseScaleResult",
     "OverfitResult",
     "OverfitSubsetResult",
@@ -72,6 +77,7 @@ __all__ = [
     "curvature",
     "gradient_noise_scale",
     "lr_range_test",
+    "lr_trial",
     "overfit_one_batch",
     "overfit_subset",
     "random_input_test",

@@ -208,7 +208,7 @@ def _sweep(stepper: Steps, rates: Floats, stop: float, head: Head | None, tell: 
     kept = Kept(subject.device)
     watch = _Watch(stop, head, float(np.log10(rates[1] / rates[0])))
     end: int | None = None
-    with subject.untouched():
+    with subject.untouched(), torch.enable_grad():
         if not subject.model.training:
             subject.model.train()
         window: list[Any] = []

@@ -68,7 +68,10 @@ class Steps:
                 group["lr"] = rate * share
 
     def step(self, batches: Sequence[Any], number: int) -> Tensor:
-        """One optimizer step on the mean over these batches; returns their mean loss, without its graph."""
+        """One optimizer step on the mean over these batches; returns their mean loss, without its graph.
+
+        Gradients must be on: where they may be off, take the steps under ``torch.enable_grad()``.
+        """
         if self.closed:
             first: list[Tensor] = []
 
@@ -90,18 +93,22 @@ class Steps:
     def _gradients(self, batches: Sequence[Any], number: int) -> Tensor:
         self.optimizer.zero_grad()
         parts: list[Tensor] = []
-        with torch.enable_grad():
-            for k, batch in enumerate(batches):
+        for at, batch in enumerate(batches, number * self.accumulate):
+            if self.autocast is None:
+                loss = self.subject.loss(batch, at)
+            else:
                 with self.cast():
-                    loss = self.subject.loss(batch, number * self.accumulate + k)
-                if not loss.requires_grad:
-                    raise UsageError(
-                        f"the loss of batch {number * self.accumulate + k} does not depend on any trainable parameter:"
-                        " it was detached, computed under no_grad, or everything is frozen; there is nothing to train"
-                    )
-                share = loss if len(batches) == 1 else loss / len(batches)
-                (share if self.scaler is None else self.scaler.scale(share)).backward()
-                parts.append(loss.detach())
+                    loss = self.subject.loss(batch, at)
+            if not loss.requires_grad:
+                raise UsageError(
+                    f"the loss of batch {at} does not depend on any trainable parameter: it was detached, computed"
+                    " under no_grad, or everything is frozen; there is nothing to train"
+                )
+            share = loss if len(batches) == 1 else loss / len(batches)
+            if self.scaler is not None:
+                share = self.scaler.scale(share)
+            share.backward()  # type: ignore[no-untyped-call]
+            parts.append(loss.detach())
         if self.clip is not None:
             if self.scaler is not None:
                 self.scaler.unscale_(self.optimizer)
