@@ -181,8 +181,10 @@ def shuffled_label_test(
             )
         quiet(subject.model)
         whats = [seen(subject, piece, i) for i, piece in enumerate(held)]
-        level = guess(identify(subject, whats[0]), whats).constant
-    return _result(arms, level, len(held), reset, time.perf_counter() - began)
+        task = identify(subject, whats[0])
+        level = guess(task, whats).constant
+        trained_level = guess(task, [seen(subject, piece, i) for i, piece in enumerate(training)]).constant
+    return _result(arms, (level, trained_level), len(held), reset, time.perf_counter() - began)
 
 
 def relabelled(batches: Sequence[Any], seed: int) -> list[Any]:
@@ -241,12 +243,14 @@ def _fitted(true: Arm) -> float:
     return sum(last) / len(last) if last else math.nan
 
 
-def _result(arms: list[Arm], level: float | None, held: int, reset: Reset, seconds: float) -> ShuffledLabelResult:
-    true, others = arms[0], arms[1:]
+def _result(
+    arms: list[Arm], levels: tuple[float | None, float | None], held: int, reset: Reset, seconds: float
+) -> ShuffledLabelResult:
+    (true, *others), level = arms, levels[0]
     gain = above(true.level, [a.level for a in others])
     better = paired(true.best, [level] * held) if level is not None else None
     fitted = _fitted(true)
-    outcome, verdict, causes = _verdict(true, gain, better, level, fitted)
+    outcome, verdict, causes = _verdict(true, gain, better, levels, fitted)
     detail = {"p": gain.p, "true": true.level, "shuffles": len(others)}
     return ShuffledLabelResult(
         outcome=outcome,
@@ -269,8 +273,9 @@ def _result(arms: list[Arm], level: float | None, held: int, reset: Reset, secon
 
 
 def _verdict(
-    true: Arm, gain: Difference, better: Difference | None, level: float | None, fitted: float
+    true: Arm, gain: Difference, better: Difference | None, levels: tuple[float | None, float | None], fitted: float
 ) -> tuple[str, str, dict[str, float]]:
+    level, trained_level = levels  # of guessing: on unseen examples, and on those trained on
     steps = true.steps[-1]
     scale = abs(level) if level else abs(true.curve[0])
     if true.broken or not math.isfinite(gain.p):
@@ -291,7 +296,8 @@ def _verdict(
     if better is not None and better.p < _SURE and better.mean > _COUNTS * scale and gain.mean > 0:
         text = f"The labels matter: {seen_by}{guessing} ({better.in_words()}); the shuffles lie too far apart for more."
         return "passed", text, {"labels-uninformative": 0.2}
-    learned = fitted < (1.05 * level if level is not None and level > 0 else true.curve[0] - 0.05 * scale)
+    bar = 1.1 * trained_level if trained_level is not None and trained_level > 0 else true.curve[0] - 0.05 * scale
+    learned = fitted < bar
     if not learned:
         text = f"Cannot be told: in {steps} steps the training loss came only to {short(fitted)}{guessing}."
         return "unknown", f"{text} Give it more steps or another learning rate.", {"labels-uninformative": 1.2}

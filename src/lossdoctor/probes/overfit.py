@@ -17,7 +17,7 @@ from lossdoctor.probes.overfit_result import Attempt, OverfitResult, OverfitSubs
 from lossdoctor.probes.overfit_verdict import Evidence, judged
 from lossdoctor.probes.progress import Progress, shown
 from lossdoctor.probes.subject import LossFn, Subject
-from lossdoctor.probes.task import Seen, Task, seen
+from lossdoctor.probes.task import Seen, Task, counts, seen
 from lossdoctor.probes.task_examples import cut, merged, rows
 from lossdoctor.probes.task_kind import identify
 from lossdoctor.probes.task_levels import floor, guess
@@ -201,6 +201,7 @@ def _levels(subject: Subject, options: _Options, batches: list[Any]) -> Evidence
         guess=level,
         goal=goal,
         given_goal=options.target_loss is not None,
+        alike=all(_alike(task, w) for w in ([whole] if whole is not None else whats)),
         misuses=misuses(task, whole or whats[0]),
         outside=outside(subject),
         frozen_share=frozen,
@@ -267,10 +268,10 @@ def _ordered(batches: list[Any], seed: int, steps: int) -> Iterator[Any]:
 
 def _as_attempt(factor: float, rate: float, course: Course, window: int) -> Attempt:
     losses = course.losses
-    if window > 1 and len(losses) >= window:
-        sums = torch.tensor(losses, dtype=torch.float64).unfold(0, window, 1).mean(1).tolist()
-        losses = tuple(sums)
-    return Attempt(factor, rate, losses, course.reached, course.broken)
+    if window > 1:
+        whole = [losses[i : i + window] for i in range(0, len(losses) - window + 1, window)]
+        losses = tuple(sum(v) / window for v in whole) or losses[:1]
+    return Attempt(factor, rate, losses, course.reached, course.broken, window)
 
 
 def _look_at_gradients(subject: Subject, batch: Any, evidence: Evidence) -> None:
@@ -291,15 +292,26 @@ def _look_at_gradients(subject: Subject, batch: Any, evidence: Evidence) -> None
     evidence.spent += 1
 
 
+def _alike(task: Task, what: Seen) -> bool:
+    """Whether all targets that count are equal, so that one answer fits all examples."""
+    target = what.target
+    if target is None or target.numel() == 0 or task.kind == "unknown":
+        return False
+    if task.categorical and not task.soft:
+        labels = target[counts(task, target)]
+        return labels.numel() == 0 or bool((labels == labels[0]).all())
+    rows = target.reshape(len(target), -1)
+    return bool((rows == rows[0]).all())
+
+
 def _varied(subject: Subject, batches: Batches) -> Any:
     """The first batch whose targets are not all equal: the others could be learned without the inputs."""
-    first = None
-    for number, batch in enumerate(batches.take(_LOOKED)):
-        first = batch if first is None else first
-        target = seen(subject, batch, number).target
-        if target is None or target.numel() == 0 or bool((target != target.reshape(-1)[0]).any()):
+    looked = batches.take(_LOOKED)
+    for number, batch in enumerate(looked):
+        what = seen(subject, batch, number)
+        if not _alike(identify(subject, what), what):
             return batch
-    return first
+    return looked[0]
 
 
 def _subset(batches: Batches, n: int) -> list[Any]:

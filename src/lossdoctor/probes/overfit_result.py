@@ -21,6 +21,7 @@ class Attempt:
         losses: of every step, before its update; of a subset means over one pass.
         needed: steps until the goal was reached; None where it was not.
         broken: ``""``, ``"non-finite"``, ``"diverged"`` or ``"detached"``.
+        every: steps from one of the losses to the next.
     """
 
     factor: float
@@ -28,6 +29,12 @@ class Attempt:
     losses: tuple[float, ...]
     needed: int | None = None
     broken: str = ""
+    every: int = 1
+
+    @property
+    def steps(self) -> int:
+        """Updates, but for those of a pass that was not finished."""
+        return len(self.losses) * self.every
 
     @property
     def best(self) -> float:
@@ -84,7 +91,8 @@ class OverfitResult(ProbeResult):
         values = [v for a in self.attempts for v in a.losses if math.isfinite(v)]
         log = bool(values) and min(values) > 0 and (self.goal is None or self.goal > 0)
         lines = tuple(
-            Line(f"learning rate {short(a.rate)}", list(range(len(a.losses))), list(a.losses)) for a in self.attempts
+            Line(f"learning rate {short(a.rate)}", [i * a.every for i in range(len(a.losses))], list(a.losses))
+            for a in self.attempts
         )
         levels = (("goal", self.goal, True), ("guessing", self.guess, False))
         marks = tuple(Mark(v, name, axis="y", good=good) for name, v, good in levels if v is not None)
@@ -95,7 +103,7 @@ class OverfitResult(ProbeResult):
         for a in self.attempts:
             how = f"goal reached in {a.needed} steps" if a.needed is not None else a.broken or "goal not reached"
             if self.goal is None and a.needed is None:
-                how = a.broken or f"{len(a.losses)} steps"
+                how = a.broken or f"{a.steps} steps"
             rows.append((f"at the rate {short(a.rate)}", f"lowest loss {short(a.best)}, {how}"))
         named = (("goal", self.goal), ("loss of guessing", self.guess), ("lowest possible", self.lowest))
         rows += [(name, short(v)) for name, v in named if v is not None]

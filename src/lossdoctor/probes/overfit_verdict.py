@@ -14,6 +14,8 @@ from lossdoctor.probes.task_misuse import Misuse
 
 _STUCK = 0.05  # share of the way below which nothing was learned of the inputs
 _MOST = 0.5  # share from which it is rather slow than unable
+_NEARLY = 0.75  # share from which nothing is broken
+_HIGH = 5.0  # times the loss of guessing from which the start itself is wrong
 _STILL = 0.02  # part of the rest of the way that the last fifth must take to count as still falling
 _FALL = 0.1  # share of the starting loss that must go where no goal is known
 
@@ -29,6 +31,7 @@ class Evidence:
     guess: float | None
     goal: float | None
     given_goal: bool
+    alike: bool  # one answer fits all of these examples
     misuses: tuple[Misuse, ...]
     outside: tuple[str, ...]
     frozen_share: float
@@ -43,11 +46,6 @@ class Evidence:
     def span(self) -> float | None:
         """From the lowest loss to that of guessing; None where either is unknown."""
         return None if self.lowest is None or self.guess is None else self.guess - self.lowest
-
-    @property
-    def alike(self) -> bool:
-        """Whether one answer fits all of these examples."""
-        return self.span is not None and self.span <= 1e-3 * max(abs(self.guess or 0.0), abs(self.start), 1e-30)
 
     @property
     def learnable(self) -> bool:
@@ -133,7 +131,8 @@ Told = tuple[str, bool | None, str, dict[str, float]]
 
 def _verdict(e: Evidence, subset: bool) -> Told:
     what = f"{e.examples} examples" if subset else f"one batch of {e.examples}"
-    if not math.isfinite(e.start):
+    masked = any(m.name == "all-masked" for m in e.misuses)
+    if not math.isfinite(e.start) and not masked:
         text = f"The loss of {what} is {e.start} before any update: look for NaN or infinity in the data (check_data)"
         causes = {"bad-data": 5.0, "precision-overflow": 3.0, "bad-initialization": 2.0, "loss-misused": 2.0}
         return "failed", False, f"{text} and in what the model gives for it.", causes
@@ -173,6 +172,8 @@ def _learned(e: Evidence, reached: Attempt, what: str, subset: bool) -> Told:
         causes |= {"capacity-exceeds-data": 1.5, "capacity-too-small": 0.1, "training-loop-bug": 1.5}
     if e.outside:
         causes["frozen-or-detached"] = 3.0
+    if e.span and e.lowest is not None and e.start - e.lowest > _HIGH * e.span:
+        causes["bad-initialization"] = 2.0
     tail = f" But the optimizer does not have {_names(e.outside)}." if e.outside else ""
     if reached.needed == 0:
         text = f"These weights fit {what} already: the loss is {short(reached.losses[0])}{goal}, nothing had to be"
@@ -185,15 +186,16 @@ def _learned(e: Evidence, reached: Attempt, what: str, subset: bool) -> Told:
         loop += " step, what the optimizer was given), or in the data it sees."
         if subset:
             loop = "The model has room for these examples."
-        causes |= {"learning-rate-too-high": 0.5, "learning-rate-too-low": 0.5}
+        causes |= {"learning-rate-too-high": 0.8, "learning-rate-too-low": 0.5}
         return "noted" if e.outside else "passed", True, f"Learns: {falls} {pace}. {loop}{tail}", causes
     low = reached.factor > 1
     own = e.attempts[0]
     ended = f"breaks off ({own.broken})" if own.broken else f"gets no lower than {short(own.best)}"
-    near = (e.share(own.best) or 0.0) >= _MOST and not own.broken
+    most = e.start - own.best > 0.9 * (e.start - (e.lowest or 0.0))  # of a start far above guessing
+    near = not own.broken and (most or (e.share(own.best) or 0.0) >= _MOST)
     times = "ten times" if low else "a tenth of"
     text = f"Learns{', faster' if near and low else ' only'} at {times} your learning rate: {falls} {pace}; at"
-    text += f" {short(own.rate)} it {ended} in {len(own.losses)}."
+    text += f" {short(own.rate)} it {ended} in {own.steps}."
     text += f" {'Try' if near else 'Use'} a {'higher' if low else 'lower'} rate, or run lr_range_test."
     causes["learning-rate-too-low" if low else "learning-rate-too-high"] = 2.0 if near else 6.0
     causes["learning-rate-too-high" if low else "learning-rate-too-low"] = 0.3
@@ -222,7 +224,7 @@ def _unreached(e: Evidence, what: str, subset: bool) -> Told:
     if _flat(e):
         more = {"frozen-or-detached": 8.0, "dead-units": 5.0, "gradients-vanish": 4.0}
         return failed(f"the loss stays at {short(e.start)} {tried}.{gaps}", more)
-    if e.rises_with_rate() and (share is None or share < _MOST):
+    if not gaps and e.rises_with_rate() and (share is None or share < _MOST):
         text = (
             f"Your learning rate is far too low for this model: at {short(e.attempts[0].rate)} the loss of {what} falls"
         )
@@ -232,15 +234,21 @@ def _unreached(e: Evidence, what: str, subset: bool) -> Told:
         return "failed", None, f"{text} is still far. Run lr_range_test.", {"learning-rate-too-low": 8.0}
     if e.still_falling(best):
         text = f"Not told yet: the loss of {what} has come from {short(e.start)} to {short(best.best)} and still falls"
-        text += f" towards {goal} after {len(best.losses)} steps at a rate of {short(best.rate)};"
+        text += f" towards {goal} after {best.steps} steps at a rate of {short(best.rate)};"
         more = {"learning-rate-too-low": 2.0, "capacity-too-small": 1.5}
-        return "unknown", None, f"{text} give it more: steps={2 * len(best.losses)}.{gaps}", causes | more
+        return "unknown", None, f"{text} give it more: steps={2 * best.steps}.{gaps}", causes | more
+    if share is not None and share >= _NEARLY:
+        text = f"Learns {percent(share)} of the way from guessing: the loss of {what} comes from {short(e.start)} to"
+        text += f" {short(best.best)}, and levels off before {goal}. More width or depth would take it further."
+        more = {"capacity-too-small": 2.5 if subset else 2.0, "training-loop-bug": 1.2, "loss-misused": 0.5}
+        return "noted", True, text + gaps, causes | more
     lowest = f"the loss gets no lower than {short(best.best)} from {short(e.start)} {tried}, and should reach {goal}."
     if share is not None and share < _STUCK:
         guess = (
             f" It gets no better than the best answer that is the same for all ({short(e.guess or 0.0)}): the inputs"
         )
-        more = {"dead-units": 4.0, "gradients-vanish": 4.0, "frozen-or-detached": 4.0, "capacity-too-small": 1.5}
+        more = {"dead-units": 4.0, "gradients-vanish": 4.0, "frozen-or-detached": 4.0}
+        more["capacity-too-small"] = 1.0 if gaps else 3.0
         return failed(f"{lowest}{guess} do not come through.{gaps}", more)
     more = {"capacity-too-small": 6.0 if subset else 4.0, "frozen-or-detached": 2.0, "gradients-vanish": 1.5}
     part = "" if share is None else f" That is {percent(share)} of the way from guessing."
@@ -252,7 +260,7 @@ def _goalless(e: Evidence, what: str) -> Told:
     """The task does not tell how low the loss can go."""
     best = e.leading
     falls = f"the loss of {what} falls from {short(e.start)} to {short(best.best)}"
-    falls += f" in {len(best.losses)} steps at a rate of {short(best.rate)}"
+    falls += f" in {best.steps} steps at a rate of {short(best.rate)}"
     ask = "How low it can go is not known for this loss; target_loss=… would make the verdict firm."
     fell = e.start - best.best
     learned = {"training-loop-bug": 1.5, "capacity-too-small": 0.5, "frozen-or-detached": 0.4, "gradients-vanish": 0.5}

@@ -45,6 +45,8 @@ def _categorical(task: Task, output: Tensor, target: Tensor) -> Task | None:
     axes = [a for a in range(1, output.dim()) if _without(output.shape, a) in (target.shape, target.squeeze(-1).shape)]
     if task.loss != "unknown":
         axes = [a for a in axes if a == 1]  # torch's own losses take the classes there
+    if axes and not bool(counts(replace(task, kind="classification"), target).any()):
+        return replace(task, kind="classification", classes=output.shape[axes[-1]], axis=axes[-1])  # all are masked
     best: Task | None = None
     lowest = math.inf
     for axis in axes:
@@ -69,7 +71,7 @@ def _asked(task: Task, output: Tensor, target: Tensor) -> tuple[float | None, fl
     """The loss where all classes are equal, and where the right one stands out."""
     assert task.classes is not None
     shares = one_hot(task, target, output)
-    sure = 0.999 * shares + 0.001 / task.classes
+    sure = 0.3 * shares + 0.7 / task.classes  # not too sure: smoothed labels would punish it
     even = torch.full_like(output, 1.0 / task.classes)
     told = [task.at(x if task.probabilities else x.log(), target) for x in (even, sure)]
     return tuple(v if v is not None and math.isfinite(v) else None for v in told)  # type: ignore[return-value]
@@ -159,6 +161,9 @@ def _regression(task: Task, output: Tensor, target: Tensor, y: Tensor) -> Task:
         return (
             replace(task, kind="regression", loss=crossed, broadcast=True) if crossed else Task(evaluate=task.evaluate)
         )
+    below = task.at(y - spread, target)
+    if below is None or abs(below / off - 1) > 1e-2:
+        return replace(task, kind="regression")  # errors on one side cost more, as of a quantile
     loss = "mse" if abs(twice / off - 4) < 1e-2 else "mae" if abs(twice / off - 2) < 1e-2 else "huber"
     return replace(task, kind="regression", loss=loss)
 

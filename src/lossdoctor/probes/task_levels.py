@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,7 +17,7 @@ from lossdoctor.probes.task import Seen, Task, aligned, counts, one_hot
 
 _LARGE = 20_000_000  # numbers in the outputs from which they are not made up any more
 # How sure the best answer is of itself: less than wholly, where labels are smoothed or wrong answers cost without end.
-_DOUBTS = (1e-7, 1e-5, 1e-4, 1e-3, 3e-3, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.5)
+_DOUBTS = (1e-7, 1e-5, 1e-4, 1e-3, 0.01, 0.03, 0.1, 0.3, 0.6, 1.0)
 
 
 @dataclass(frozen=True)
@@ -76,12 +76,32 @@ def floor(task: Task, batch: Seen) -> float | None:
     if task.kind == "regression":
         tries = [middle, _medians(shares, groups)] if groups is not None and task.loss != "mse" else [middle]
         return _least([task.at(t, target) for t in tries])
-    if task.kind == "binary":
-        sure = [middle.clamp(d, 1 - d) for d in _DOUBTS]
-        return _least([task.at(p if task.probabilities else p.logit(), target) for p in sure])
-    even = 1.0 / (task.classes or 1)
-    mixed = [(1 - d) * middle + d * even for d in _DOUBTS]
-    return _least([task.at(p if task.probabilities else p.log(), target) for p in mixed])
+    even = 0.5 if task.kind == "binary" else 1.0 / (task.classes or 1)
+
+    def doubting(doubt: float) -> float | None:
+        mixed = (1 - doubt) * middle + doubt * even
+        if task.probabilities:
+            return task.at(mixed, target)
+        return task.at(mixed.logit() if task.kind == "binary" else mixed.log(), target)
+
+    return _lowest(doubting)
+
+
+def _lowest(loss: Callable[[float], float | None]) -> float | None:
+    """The least over how much the answers doubt: on a grid, then between the neighbours of its best point."""
+    values = [loss(d) for d in _DOUBTS]
+    if (best := _least(values)) is None:
+        return None
+    at = values.index(best)
+    low, high = _DOUBTS[max(at - 1, 0)], _DOUBTS[min(at + 1, len(_DOUBTS) - 1)]
+    for _ in range(10):
+        third = (high - low) / 3
+        left, right = loss(low + third), loss(high - third)
+        best = _least([best, left, right])
+        if left is None or right is None:
+            break
+        low, high = (low, high - third) if left < right else (low + third, high)
+    return best
 
 
 def _constant(task: Task, told: list[Seen], weights: list[float], uniform: float | None) -> float | None:

@@ -120,7 +120,7 @@ def train(
         subject, optimizer: what is trained; its mode is the caller's affair.
         batches: one per step.
         goal: where to stop; None for never.
-        window: steps over which the loss is averaged against the goal.
+        window: steps of one pass, over which the loss is averaged against the goal.
         limit: a loss beyond which it has diverged.
         tell: called with the number of steps so far, now and then.
 
@@ -177,7 +177,8 @@ def _judged(losses: list[float], goal: float | None, window: int, limit: float) 
             return Course(tuple(losses[: at + 1]), broken="non-finite")
         if value > limit:
             return Course(tuple(losses[: at + 1]), broken="diverged")
-        if goal is not None and at + 1 >= window and sum(losses[at + 1 - window : at + 1]) / window <= goal:
+        # Whole windows only: of two halves of passes some examples are twice in the mean and others not at all.
+        if goal is not None and (at + 1) % window == 0 and sum(losses[at + 1 - window : at + 1]) / window <= goal:
             return Course(tuple(losses[: at + 1]), reached=at)
     return None
 
