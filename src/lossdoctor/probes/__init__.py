@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lossdoctor.probes.checkup_run import checkup as checkup
     from lossdoctor.probes.curvature_probe import CurvatureResult as CurvatureResult
     from lossdoctor.probes.curvature_probe import curvature as curvature
     from lossdoctor.probes.data.finding import DataFinding as DataFinding
@@ -31,10 +32,13 @@ if TYPE_CHECKING:
     from lossdoctor.probes.overfit import overfit_subset as overfit_subset
     from lossdoctor.probes.overfit_result import OverfitResult as OverfitResult
     from lossdoctor.probes.overfit_result import OverfitSubsetResult as OverfitSubsetResult
+    from lossdoctor.probes.report import CheckupReport as CheckupReport
     from lossdoctor.probes.result import ProbeResult as ProbeResult
+    from lossdoctor.probes.target import Target as Target
 
 # Function -> the file that holds it. Everything is imported on use: torch comes with the first test.
 _EXPORTS = {
+    "CheckupReport": "lossdoctor.probes.report",
     "CurvatureResult": "lossdoctor.probes.curvature_probe",
     "DataFinding": "lossdoctor.probes.data.finding",
     "DataResult": "lossdoctor.probes.data.result",
@@ -47,8 +51,10 @@ _EXPORTS = {
     "ProbeResult": "lossdoctor.probes.result",
     "RandomInputResult": "lossdoctor.probes.input_matters",
     "ShuffledLabelResult": "lossdoctor.probes.labels_matter",
+    "Target": "lossdoctor.probes.target",
     "check_data": "lossdoctor.probes.data.front",
     "check_initial_loss": "lossdoctor.probes.initial_loss",
+    "checkup": "lossdoctor.probes.checkup_run",
     "curvature": "lossdoctor.probes.curvature_probe",
     "gradient_noise_scale": "lossdoctor.probes.noise_scale",
     "lr_range_test": "lossdoctor.probes.lr_range",
@@ -60,6 +66,7 @@ _EXPORTS = {
 }
 
 __all__ = [
+    "CheckupReport",
     "CurvatureResult",
     "DataFinding",
     "DataResult",
@@ -72,8 +79,10 @@ __all__ = [
     "ProbeResult",
     "RandomInputResult",
     "ShuffledLabelResult",
+    "Target",
     "check_data",
     "check_initial_loss",
+    "checkup",
     "curvature",
     "gradient_noise_scale",
     "lr_range_test",

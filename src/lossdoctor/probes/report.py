@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from lossdoctor.core.finding import Cause
-from lossdoctor.core.vocabulary import CAUSES, at_least, severity_rank
+from lossdoctor.core.vocabulary import CAUSES, SEVERITIES, at_least, severity_rank
+from lossdoctor.probes.advice import ADVICE
 from lossdoctor.probes.result import ProbeResult
 
 SCHEMA_VERSION = 1
 # A failed test is a warning: training may go on, but not as well as it could. It is critical where training cannot
 # work at all: not even one batch can be learned, or a measurement of this table is above its bound.
 CRITICAL_TESTS = frozenset({"overfit_one_batch"})
-CRITICAL_ABOVE = {"nonfinite_gradients": 0.0, "nonfinite_loss": 0.0, "nonfinite_data": 0.0}
+CRITICAL_ABOVE = {"nonfinite_gradients": 0.0}
 _MOST_CAUSES = 6
+_LIKELY = 0.1  # from this share on a cause has its advice among the next steps
 _SPOKEN_FOR = 1.5  # below, what the tests say for a cause is next to nothing
 
 
 def severity(result: ProbeResult) -> str | None:
     """``"critical"`` or ``"warning"`` of a failed test, ``"info"`` of one whose result is worth knowing, else None.
 
-    Critical is what keeps training from working at all: not even one batch can be learned (``overfit_one_batch``), or
-    gradients, loss or data are not finite.
+    Critical is what keeps training from working at all: not even one batch can be learned (``overfit_one_batch``),
+    gradients are not finite, or a finding of the result itself is critical (``check_data``).
 
     >>> severity(ProbeResult(outcome="noted", verdict="")), severity(ProbeResult(outcome="failed", verdict=""))
     ('info', 'warning')
@@ -32,7 +33,16 @@ def severity(result: ProbeResult) -> str | None:
     if result.outcome != "failed":
         return "info" if result.outcome == "noted" else None
     above = any(m.value > CRITICAL_ABOVE[m.name] for m in result.measurements if m.name in CRITICAL_ABOVE)
+    above |= any(getattr(finding, "severity", "") == "critical" for finding in getattr(result, "findings", ()))
     return "critical" if above or result.test in CRITICAL_TESTS else "warning"
+
+
+def _plain(word: str) -> str:
+    return word.replace("-", " ")
+
+
+def _counted(tests: int) -> str:
+    return f"{tests} test{'' if tests == 1 else 's'}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +96,17 @@ class CheckupReport:
 
     @property
     def status(self) -> str:
-        """``"critical"``, ``"warning"``, ``"healthy"``, or ``"insufficient_data"`` where no test could tell."""
+        """``"critical"``, ``"warning"``, ``"healthy"``, or ``"insufficient_data"``: no test could tell, or most could
+        not be run."""
         worst = max((severity_rank(s) for s in map(severity, self.results) if s), default=0)
         if worst:
-            return ("info", "warning", "critical")[worst]
-        return "healthy" if any(r.passed for r in self.results) else "insufficient_data"
+            return SEVERITIES[worst]
+        return "healthy" if any(r.passed for r in self.results) and not self.mostly_broken else "insufficient_data"
+
+    @property
+    def mostly_broken(self) -> bool:
+        """Whether more tests could not be run than gave a result."""
+        return len(self.errors) > len(self.results)
 
     @property
     def basis(self) -> str:
@@ -101,8 +117,7 @@ class CheckupReport:
         words = {"failed": "failed", "noted": "worth knowing", "unknown": "could not tell", "passed": "passed"}
         parts = [f"{n} {words[o]}" for o, n in counts.items() if n]
         parts += [f"{len(self.errors)} could not be run"] if self.errors else []
-        total = len(self.results) + len(self.errors)
-        return f"Of {total} test{'' if total == 1 else 's'}: {', '.join(parts)}."
+        return f"Of {_counted(len(self.results) + len(self.errors))}: {', '.join(parts)}."
 
     @property
     def steps(self) -> int:
@@ -124,14 +139,16 @@ class CheckupReport:
         """The causes that the results speak for, the likeliest first.
 
         All causes of the vocabulary are taken as equally likely before, and the tests as independent: each result
-        multiplies what it says onto them. A cause without support is not listed, but has its share of the whole.
+        multiplies what it says onto them. Listed are those for which a result speaks that failed or is worth knowing;
+        the others keep their share of the whole.
         """
         weights = dict.fromkeys(CAUSES, 1.0)
         for result in self.results:
             for cause, ratio in result.causes.items():
                 weights[cause] *= ratio
         total = sum(weights.values())
-        found = [c for c, w in weights.items() if w >= _SPOKEN_FOR and c != "normal"]
+        named = {c for r in self.worst_first() for c, ratio in r.causes.items() if ratio > 1 and c != "normal"}
+        found = [c for c in CAUSES if c in named and weights[c] >= _SPOKEN_FOR]
         ranked = sorted(found, key=lambda c: -weights[c])[:_MOST_CAUSES]
         return tuple(Cause(c, weights[c] / total, CAUSES[c]) for c in ranked)
 
@@ -140,17 +157,27 @@ class CheckupReport:
         return {r.test: r.causes[cause] for r in self.results if r.causes.get(cause, 1.0) != 1.0}
 
     @property
+    def broken(self) -> tuple[tuple[CheckupError, tuple[str, ...]], ...]:
+        """The errors, each with the titles of all tests that it kept from running: one mistake often stops many."""
+        groups: dict[str, list[CheckupError]] = {}
+        for error in self.errors:
+            groups.setdefault(error.where or error.error, []).append(error)
+        return tuple((found[0], tuple(self.title(e.test) for e in found)) for found in groups.values())
+
+    @property
     def next_steps(self) -> tuple[str, ...]:
-        """What to do, the most urgent first: what failed tests advise, then what would tell more."""
+        """What to do, the most urgent first: mend what raised, then the likeliest causes, then what would tell more."""
         steps = [
-            f"{r.title or r.test}: {told(r)[1]}" for r in self.worst_first() if r.outcome == "failed" and told(r)[1]
+            f"Mend {error.where}, which kept {_counted(len(titles))} from running: {error.error}"
+            for error, titles in self.broken
+            if error.where
         ]
-        steps += [
-            f"{self.title(e.test)} could not be run: {e.where + ': ' if e.where else ''}{e.error}" for e in self.errors
-        ]
+        likely = [c for c in self.causes if c.likelihood >= _LIKELY]
+        steps += [f"{_plain(c.name).capitalize()}: {ADVICE[c.name]}." for c in likely[:3]]
         ran = {r.test for r in self.results}
-        open_ = [c for c in self.causes[:2] if c.test and c.test not in ran and c.test != "log_more"]
-        steps += [f"{c.test} would tell whether it is {c.name.replace('-', ' ')}." for c in open_]
+        for test in dict.fromkeys(c.test for c in likely[:2] if c.test and c.test not in ran and c.test != "log_more"):
+            named = [_plain(c.name) for c in likely[:2] if c.test == test]
+            steps.append(f"The test {test} would tell more about: {', '.join(named)}.")
         return tuple(steps)
 
     def fails(self, fail_on: str) -> bool:
@@ -184,13 +211,3 @@ class CheckupReport:
         from lossdoctor.render.probes import report_notebook
 
         return report_notebook(self)
-
-
-def told(result: ProbeResult) -> tuple[str, str]:
-    """A verdict's finding and its last sentence, which by its contract is the next step; one sentence is a finding.
-
-    >>> told(ProbeResult(outcome="failed", verdict="The loss is 9.2. It should be 2.3. Look at the labels."))
-    ('The loss is 9.2. It should be 2.3.', 'Look at the labels.')
-    """
-    sentences = re.split(r"(?<=[.!?])\s+(?=[A-Z])", result.verdict.strip())
-    return " ".join(sentences[:-1]) or result.verdict, sentences[-1] if len(sentences) > 1 else ""

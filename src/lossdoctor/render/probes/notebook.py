@@ -6,7 +6,7 @@ from lossdoctor.probes.report import CheckupReport
 from lossdoctor.probes.result import ProbeResult
 from lossdoctor.render import words
 from lossdoctor.render.escape import markup
-from lossdoctor.render.probes.outcome import Outcome, outcome_of
+from lossdoctor.render.probes.outcome import Outcome, outcome_of, status_of
 from lossdoctor.render.probes.svg import chart_svg
 from lossdoctor.render.probes.text import name_of
 
@@ -39,7 +39,6 @@ def notebook(result: ProbeResult) -> str:
 
 def report_notebook(report: CheckupReport) -> str:
     """A checkup as an HTML fragment: what was found and what to do, then every test behind a click."""
-    status = Outcome(words.UNICODE.signs[report.status], "", words.STATUS_WORDS[report.status], report.status)
     causes = "; ".join(f"{words.plain(c.name)} {words.percent(c.likelihood)}" for c in report.causes)
     steps = "".join(f"<li>{markup(step)}</li>" for step in report.next_steps)
     results = "".join(
@@ -47,13 +46,13 @@ def report_notebook(report: CheckupReport) -> str:
         for r in report.results
     )
     errors = "".join(
-        f"<div>{markup(report.title(e.test))} could not be run: {markup(f'{e.where}: ' if e.where else '')}"
+        f"<div>{markup(', '.join(titles))} could not be run: {markup(f'{e.where}: ' if e.where else '')}"
         f"{markup(e.error)}</div>"
-        for e in report.errors
+        for e, titles in report.broken
     )
     skipped = "".join(f"<div>{markup(report.title(s.test))} was not run: {markup(s.why)}</div>" for s in report.skipped)
     return (
-        f'<div style="{_BOX}">{_badge(status)} <b>{markup(report.target)}</b><br>{markup(report.basis)}'
+        f'<div style="{_BOX}">{_badge(status_of(report))} <b>{markup(report.target)}</b><br>{markup(report.basis)}'
         + (f"<div><b>Likeliest causes:</b> {markup(causes)}</div>" if causes else "")
         + (f"<b>Next steps</b><ol style='margin:0 0 6px'>{steps}</ol>" if steps else "")
         + f'{results}<div style="opacity:.75">{errors}{skipped}</div></div>'

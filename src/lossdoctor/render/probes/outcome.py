@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lossdoctor.probes.report import severity
+from lossdoctor.probes.report import CheckupReport, severity
 from lossdoctor.probes.result import ProbeResult
+from lossdoctor.render import words
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,7 @@ OUTCOMES = {
     "failed": Outcome("✗", "x", "failed", "warning"),
     "unknown": Outcome("?", "?", "cannot tell", "insufficient_data"),
 }
+STATUS_WORDS = {**words.STATUS_WORDS, "insufficient_data": "cannot tell"}
 ERROR = Outcome("✗", "x", "could not run", "critical")
 SKIPPED = Outcome("–", "-", "not run", "insufficient_data")
 
@@ -44,3 +46,13 @@ def outcome_of(result: ProbeResult) -> Outcome:
     if severity(result) == "critical":
         return Outcome(found.sign, found.plain, "failed, critical", "critical")
     return found
+
+
+def status_of(report: CheckupReport) -> Outcome:
+    """How the status of a whole checkup is shown.
+
+    >>> status_of(CheckupReport("train.py:make")).word
+    'cannot tell'
+    """
+    status = report.status
+    return Outcome(words.UNICODE.signs[status], words.ASCII.signs[status], STATUS_WORDS[status], status)

@@ -8,13 +8,12 @@ import re
 from functools import cache
 from importlib import resources
 
-from lossdoctor.probes.report import CheckupReport, told
+from lossdoctor.probes.report import CheckupReport
 from lossdoctor.probes.result import ProbeResult
 from lossdoctor.render import words
 from lossdoctor.render.escape import markup
 from lossdoctor.render.html import asset as report_asset
-from lossdoctor.render.html_run import badge
-from lossdoctor.render.probes.outcome import Outcome, outcome_of
+from lossdoctor.render.probes.outcome import Outcome, outcome_of, status_of
 from lossdoctor.render.probes.svg import chart_svg
 from lossdoctor.render.probes.text import name_of, speaks
 from lossdoctor.render.style import STYLES
@@ -32,7 +31,7 @@ def page(report: CheckupReport) -> str:
     script = _asset("theme.js")
     parts = {
         "title": markup(f"Checkup of {report.target}"),
-        "heading": f"{badge(report.status)} {markup(report.target)}",
+        "heading": f"{_badge(status_of(report))} {markup(report.target)}",
         "counts": " · ".join([*(f"{markup(k)} {markup(v)}" for k, v in report.facts), markup(_cost(report))]),
         "css": report_asset("report.css"),
         "cycles": _cycles(),
@@ -76,7 +75,7 @@ def _summary(report: CheckupReport) -> str:
         for i, r in enumerate(report.results)
     )
     found = "".join(
-        f"<li>{_badge(outcome_of(r))} <b>{markup(name_of(r))}</b>: {markup(told(r)[0])}</li>"
+        f"<li>{_badge(outcome_of(r))} <b>{markup(name_of(r))}</b>: {markup(r.verdict)}</li>"
         for r in report.worst_first()
     )
     steps = "".join(f"<li>{markup(s)}</li>" for s in report.next_steps)
@@ -124,10 +123,10 @@ def _missing(report: CheckupReport) -> str:
     out = ""
     if report.errors:
         items = "".join(
-            f"<li><b>{markup(report.title(e.test))}</b>: "
+            f"<li><b>{markup(', '.join(titles))}</b>: "
             + (f"<code>{markup(e.where)}</code>: " if e.where else "")
             + f"{markup(e.error)}</li>"
-            for e in report.errors
+            for e, titles in report.broken
         )
         out += f'<section class="errors" aria-label="Errors"><h2>Could not be run</h2><ul>{items}</ul></section>'
     if report.skipped:

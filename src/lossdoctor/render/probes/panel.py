@@ -176,7 +176,7 @@ def draw_names(axes: Axes, ready: Prepared, look: Style, title: str) -> None:
         _tag(axes, place, named(name.label), tint, look, bold=name.good)
     _beside(axes, ready, look, tall)
     rows = _legend(axes, ready, look, room, (count * LANE + 1) / tall)
-    pad = 5 + (rows + count) * LANE
+    pad = 7 + (rows + count) * LANE
     axes.set_title(literal(title), loc="left", color=look.ink, fontsize=FONT + 1, fontweight="bold", pad=pad)
 
 
@@ -194,9 +194,10 @@ def keep_right(axes: Axes, ready: Prepared) -> Any:
 
 def _tag(axes: Axes, place: Place, text: str, tint: str, look: Style, *, bold: bool) -> None:
     axes.annotate(
-        literal(text), (0, 1), xycoords="axes fraction", xytext=(place.left, place.lane * LANE + 3), textcoords="offset points",
-        ha="left", va="bottom", fontsize=FONT, color=tint, fontweight="bold" if bold else "normal", zorder=7,
-        annotation_clip=False, bbox={"facecolor": look.ground, "edgecolor": "none", "pad": 0.3},
+        literal(text), (0, 1), xycoords="axes fraction", textcoords="offset points",
+        xytext=(place.left, place.lane * LANE + 3), ha="left", va="bottom", fontsize=FONT, color=tint,
+        fontweight="bold" if bold else "normal", zorder=7, annotation_clip=False,
+        bbox={"facecolor": look.ground, "edgecolor": "none", "pad": 0.3},
     ).set_in_layout(False)  # fmt: skip
 
 

@@ -113,7 +113,7 @@ def _draw_rows(
     for axes, ready, _ in drawn:
         room = axes.get_window_extent().width * 72.0 / figure.dpi
         lines = _title(ready, room)
-        axes.set_title("\n".join(lines), loc="left", fontsize=FONT + 1, pad=5 + LANE * names_rows(ready, room))
+        axes.set_title("\n".join(lines), loc="left", fontsize=FONT + 1, pad=7 + LANE * names_rows(ready, room))
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
     for axes, ready, keeper in drawn:

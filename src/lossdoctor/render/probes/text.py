@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.text import Text
 
-from lossdoctor.probes.report import CheckupReport, told
+from lossdoctor.probes.report import CheckupReport
 from lossdoctor.probes.result import ProbeResult
 from lossdoctor.render import words
 from lossdoctor.render.escape import visible
-from lossdoctor.render.probes.outcome import ERROR, SKIPPED, Outcome, outcome_of
+from lossdoctor.render.probes.outcome import ERROR, SKIPPED, Outcome, outcome_of, status_of
 from lossdoctor.render.text import glyphs_for, make_console
 from lossdoctor.render.text_run import STYLES, print_hanging, print_rows
 
@@ -54,7 +54,8 @@ def print_result(result: ProbeResult, console: Console) -> None:
 def print_checkup(report: CheckupReport, console: Console) -> None:
     """Print a checkup: status, what was found, likeliest causes and next steps, then every test."""
     glyphs = glyphs_for(console)
-    head = Text(f"{glyphs.signs[report.status]} {words.STATUS_WORDS[report.status]}  ", STYLES[report.status])
+    status = status_of(report)
+    head = Text(f"{_sign(status, console)} {status.word}  ", STYLES[status.status])
     console.print(head.append(visible(report.target), "bold default"), soft_wrap=True)
     facts = f" {glyphs.dot} ".join(f"{visible(k, 60)} {visible(v, 200)}" for k, v in report.facts)
     if facts:
@@ -89,7 +90,7 @@ def _print_found(report: CheckupReport, console: Console) -> None:
     for result in found:
         outcome = outcome_of(result)
         sign = Text(f"  {_sign(outcome, console)} ", STYLES[outcome.status])
-        line = Text.assemble((name_of(result), "bold"), f" ({outcome.word}): {visible(told(result)[0])}")
+        line = Text.assemble((name_of(result), "bold"), f" ({outcome.word}): {visible(result.verdict)}")
         print_hanging(console, sign, line)
 
 
@@ -120,10 +121,10 @@ def _log(ratio: float) -> float:
 
 def _print_missing(report: CheckupReport, console: Console) -> None:
     """What could not be run, and what was left out."""
-    for error in report.errors:
+    for error, titles in report.broken:
         console.print()
         head = Text(f"{_sign(ERROR, console)} {ERROR.word}  ", STYLES[ERROR.status])
-        console.print(head.append(visible(report.title(error.test)), "bold default"), soft_wrap=True)
+        print_hanging(console, head, Text(visible(", ".join(titles)), "bold"))
         where = f"{error.where}: " if error.where else ""
         print_hanging(console, Text("    "), Text(visible(where + error.error)))
     if report.skipped:
