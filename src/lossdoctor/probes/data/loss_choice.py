@@ -13,7 +13,9 @@ from lossdoctor.probes.data.statistics import Values, excess_kurtosis, mad_sigma
 from lossdoctor.probes.data.table import Table, Target
 
 HUBER = 1.345  # times the residuals' robust standard deviation: efficient to 95 % where they are normal
-_BETTER = 0.9  # relative variance from which another loss is worth its change
+_BETTER = 0.95  # relative variance below which, beyond its error, another loss is worth its change
+_VERY_HEAVY = 1.5  # tail index below which the median is preferred where it is about as good: it needs no delta
+_RESAMPLED = 40  # bootstrap samples for that error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,13 +84,14 @@ def _tails(r: Values, of: str, skewness: float) -> LossSuggestion:
     sigma = mad_sigma(r) or float(r.std())
     delta = HUBER * sigma
     huber, mae = relative_variances(r, delta)
+    huber_error, mae_error, ratio_error = _errors(r, delta)
     evidence = f"the residuals {of} have an excess kurtosis of {short(kurtosis)} ± {error:.2g} (normal: 0)"
     if math.isfinite(index):
         evidence += f" and a tail index of {short(index)} ± {index_error:.2g}"
-    if min(huber, mae) >= _BETTER:
+    if huber + 2.5 * huber_error >= _BETTER and mae + 2.5 * mae_error >= _BETTER:
         loss, code = "MSE", "loss_fn = torch.nn.MSELoss()"
         reason = f"{evidence}: tails light enough for squared errors"
-    elif mae < 0.95 * huber:
+    elif mae / huber + 2.5 * ratio_error < _BETTER or (index + index_error < _VERY_HEAVY and mae < 1.1 * huber):
         loss, code = "MAE", "loss_fn = torch.nn.L1Loss()"
         reason = f"{evidence}: so heavy that absolute errors need {_share(mae)} of the data that squared errors need"
     else:
@@ -124,7 +127,7 @@ def relative_variances(r: Values, delta: float) -> tuple[float, float]:
     [0.7, 0.5]
     """
     centre = float(np.median(r))
-    for _ in range(20):
+    for _ in range(10):
         centre += float(np.clip(r - centre, -delta, delta).mean())
     inside = float((np.abs(r - centre) <= delta).mean())
     variance = float(r.var())
@@ -133,6 +136,14 @@ def relative_variances(r: Values, delta: float) -> tuple[float, float]:
     huber = float((np.clip(r - centre, -delta, delta) ** 2).mean()) / inside**2
     density = _density_at_median(r)
     return huber / variance, 1.0 / (4.0 * density**2) / variance
+
+
+def _errors(r: Values, delta: float) -> tuple[float, float, float]:
+    """Standard errors of both relative variances and of their ratio, by the bootstrap."""
+    rng = np.random.default_rng(0)
+    drawn = np.array([relative_variances(r[rng.integers(0, len(r), len(r))], delta) for _ in range(_RESAMPLED)])
+    ratio = drawn[:, 1] / np.maximum(drawn[:, 0], 1e-12)
+    return float(drawn[:, 0].std()), float(drawn[:, 1].std()), float(ratio.std())
 
 
 def _density_at_median(r: Values) -> float:

@@ -60,7 +60,14 @@ def _explodes(table: Table, stable: Stability, lr: float | None) -> list[DataFin
         )
     return [
         DataFinding(
-            check="scale", severity=severity, summary=words, value=now, numbers=numbers, causes=causes, remedy=remedy
+            check="scale",
+            severity=severity,
+            summary=words,
+            feature=name if share > 0.5 else "",
+            value=now,
+            numbers=numbers,
+            causes=causes,
+            remedy=remedy,
         )
     ]
 
