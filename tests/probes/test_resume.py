@@ -44,7 +44,7 @@ class Run:
     def __init__(self, parts: str, dropout: float = 0.0) -> None:
         self.model = net(dropout)
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=0.02)
-        self.scheduler = lr_scheduler.ExponentialLR(self.optimizer, 0.7)
+        self.scheduler = lr_scheduler.LambdaLR(self.optimizer, lambda t: 0.7**t)
         self.parts = {name: getattr(self, name) for name in parts.split()}
 
     def save(self, path: Path) -> None:
@@ -112,6 +112,15 @@ def test_a_lost_momentum_shows_in_the_second_loss_and_a_lost_schedule_in_the_rat
     restarted = Run("model").test()
     assert restarted.resumed_rates[0] == pytest.approx(0.02)
     assert "learning rate is 0.02 instead of" in restarted.verdict
+
+
+def test_a_lost_schedule_whose_next_steps_agree() -> None:
+    run = Run("model optimizer")
+    run.scheduler = lr_scheduler.StepLR(run.optimizer, 30)
+    found = run.test()
+    assert found.lost == ("scheduler",)
+    assert found.agree
+    assert "the same even so" in found.verdict
 
 
 def test_names_that_do_not_match_leave_weights_as_they_were() -> None:
@@ -299,7 +308,7 @@ def test_bad_input_is_named() -> None:
     with pytest.raises(UsageError, match="the optimizer is missing"):
         resume_test(model, F.mse_loss, data(), None, progress=False)  # type: ignore[arg-type]
 
-    def save(path: Path) -> None:
+    def save(_path: Path) -> None:
         raise OSError("disk full")
 
     with pytest.raises(UserCodeError, match=r"save\(\) raised OSError: disk full"):

@@ -140,6 +140,8 @@ def _told(
         more = f" and {len(mine) - 1} more" if len(mine) > 1 else ""
         parts.append(f"{PARTS[part]} ({first.name}: {first.resumed} instead of {first.saved}{more})")
     text = f"Not restored: {'; '.join(parts)}."
+    if agree:
+        text += f" The next {len(losses[0])} steps are the same even so; later ones may not be."
     for what, (here, there) in (("learning rate", rates), ("loss", losses)):
         apart = next((i for i, (a, b) in enumerate(zip(here, there, strict=True)) if a != b), None)
         if apart is not None and (what != "loss" or not agree):
