@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from lossdoctor import __version__
-from lossdoctor.cli import compare, diagnose, explain, export, formats, lab, plot, rules, watch
+from lossdoctor.cli import checkup, compare, diagnose, explain, export, formats, lab, plot, rules, watch
 from lossdoctor.cli.io import fail
 from lossdoctor.core.errors import LossdoctorError
 
@@ -66,6 +66,7 @@ def lossdoctor(
 for command in (
     diagnose.diagnose,
     watch.watch,
+    checkup.checkup,
     explain.explain,
     rules.rules,
     compare.compare,
@@ -73,7 +74,7 @@ for command in (
     export.export,
     formats.formats,
 ):
-    app.command(no_args_is_help=command in (diagnose.diagnose, watch.watch, compare.compare))(command)
+    app.command(no_args_is_help=command in (diagnose.diagnose, watch.watch, checkup.checkup, compare.compare))(command)
 app.add_typer(lab.app)
 
 

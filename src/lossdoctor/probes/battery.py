@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-
+from lossdoctor.core.errors import UsageError, nearest
 from lossdoctor.probes.progress import Progress
 from lossdoctor.probes.result import ProbeResult
-from lossdoctor.probes.target import Target
+
+if TYPE_CHECKING:  # the list alone, for messages and completion, needs no torch
+    import torch
+
+    from lossdoctor.probes.target import Target
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,8 @@ def _offered(target: Target, seed: int) -> dict[str, Any]:
 
 def _plain_rate(optimizer: torch.optim.Optimizer | None) -> float | None:
     """The rate of SGD, by which the scale of inputs is judged; with momentum β it is stable up to 1 + β times it."""
+    import torch
+
     if type(optimizer) is not torch.optim.SGD:
         return None
     rate = max(float(g["lr"]) / (1.0 + float(g["momentum"])) for g in optimizer.param_groups)
@@ -83,3 +88,29 @@ BATTERY: tuple[Exam, ...] = (
     Exam("lr_range_test", "Learning-rate range test", "lr_range_test", 180, 90, {"steps": 90}, needs=("optimizer",)),
 )
 TITLES: Mapping[str, str] = {exam.test: exam.title for exam in BATTERY}
+
+
+def chosen(select: Iterable[str], ignore: Iterable[str]) -> tuple[Exam, ...]:
+    """The tests to run, in the battery's order.
+
+    Raises:
+        UsageError: an unknown test, or none is left.
+
+    >>> [exam.test for exam in chosen(["curvature", "initial_loss"], ["curvature"])]
+    ['initial_loss']
+    """
+    wanted, unwanted = _words(select), _words(ignore)
+    exams = tuple(
+        exam for exam in BATTERY if exam.test not in unwanted and (exam.test in wanted if wanted else not exam.asked)
+    )
+    if not exams:
+        raise UsageError("no test is left to run: what is selected is also ignored")
+    return exams
+
+
+def _words(given: Iterable[str]) -> tuple[str, ...]:
+    words = tuple(word.strip().replace("-", "_") for word in ([given] if isinstance(given, str) else given))
+    unknown = next((word for word in words if word not in TITLES), None)
+    if unknown is not None:
+        raise UsageError(f"unknown test {unknown!r}; tests are {', '.join(TITLES)}{nearest(unknown, TITLES)}")
+    return words

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from lossdoctor.core.errors import LossdoctorError, UsageError, UserCodeError, nearest
-from lossdoctor.probes.battery import BATTERY, TITLES, Exam
+from lossdoctor.core.errors import LossdoctorError, UsageError, UserCodeError
+from lossdoctor.probes.battery import TITLES, Exam, chosen
 from lossdoctor.probes.blame import line_of
 from lossdoctor.probes.progress import Progress
 from lossdoctor.probes.report import CheckupError, CheckupReport, Skipped
@@ -91,30 +91,13 @@ def checkup(
     )
 
 
-def chosen(select: Iterable[str], ignore: Iterable[str]) -> tuple[Exam, ...]:
-    """The tests to run, in the battery's order.
-
-    Raises:
-        UsageError: an unknown test, or none is left.
-
-    >>> [exam.test for exam in chosen(["curvature", "initial_loss"], ["curvature"])]
-    ['initial_loss']
-    """
-    wanted, unwanted = _words(select), _words(ignore)
-    exams = tuple(
-        exam for exam in BATTERY if exam.test not in unwanted and (exam.test in wanted if wanted else not exam.asked)
-    )
-    if not exams:
-        raise UsageError("no test is left to run: what is selected is also ignored")
-    return exams
-
-
-def _words(given: Iterable[str]) -> tuple[str, ...]:
-    words = tuple(word.strip().replace("-", "_") for word in ([given] if isinstance(given, str) else given))
-    unknown = next((word for word in words if word not in TITLES), None)
-    if unknown is not None:
-        raise UsageError(f"unknown test {unknown!r}; tests are {', '.join(TITLES)}{nearest(unknown, TITLES)}")
-    return words
+def sown(seed: int) -> None:
+    """Seed the global generators of Python, NumPy and torch; raises UsageError on a number that one of them refuses."""
+    if not 0 <= seed < 2**32:
+        raise UsageError(f"the seed is {seed}; give a whole number from 0 to {2**32 - 1:,}")
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
 
 
 class _Session:
@@ -158,8 +141,7 @@ class _Session:
         return self.left - exam.cost < later
 
     def _run_one(self, exam: Exam, number: int) -> None:
-        for seeded in (random.seed, np.random.seed, torch.manual_seed):
-            seeded(self.seed)
+        sown(self.seed)
         try:
             result = exam.run(
                 self.target, quick=self._short(exam, number), seed=self.seed, progress=self._told(exam, number)

@@ -197,7 +197,9 @@ class CheckupReport:
             "seconds": round(self.seconds, 3),
             "causes": [{**c.as_dict(), "evidence": self.evidence(c.name)} for c in self.causes],
             "next_steps": list(self.next_steps),
-            "results": [{**r.as_dict(), "severity": severity(r), "rows": dict(r.rows())} for r in self.results],
+            "results": [
+                {**r.as_dict(), "severity": severity(r), "rows": [list(row) for row in r.rows()]} for r in self.results
+            ],
             "skipped": [{"test": s.test, "why": s.why} for s in self.skipped],
             "errors": [{"test": e.test, "error": e.error, "where": e.where} for e in self.errors],
         }
