@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from lossdoctor.probes.curvature_probe import curvature as curvature
     from lossdoctor.probes.data.finding import DataFinding as DataFinding
     from lossdoctor.probes.data.front import check_data as check_data
+    from lossdoctor.probes.data.loss_choice import LossSuggestion as LossSuggestion
     from lossdoctor.probes.data.result import DataResult as DataResult
     from lossdoctor.probes.eval_modes import eval_mode_gap as eval_mode_gap
     from lossdoctor.probes.eval_modes_verdict import EvalModeResult as EvalModeResult
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
     from lossdoctor.probes.resume_result import ResumeResult as ResumeResult
     from lossdoctor.probes.shuffle import shuffle_test as shuffle_test
     from lossdoctor.probes.shuffle_result import ShuffleResult as ShuffleResult
+    from lossdoctor.probes.splits import SplitsResult as SplitsResult
+    from lossdoctor.probes.splits import compare_splits as compare_splits
     from lossdoctor.probes.target import Target as Target
 
 # Function -> the file that holds it. Everything is imported on use: torch comes with the first test.
@@ -62,6 +65,7 @@ _EXPORTS = {
     "LRRangeResult": "lossdoctor.probes.lr_range",
     "LRTrialResult": "lossdoctor.probes.lr_trial",
     "LayerGradient": "lossdoctor.probes.gradients_result",
+    "LossSuggestion": "lossdoctor.probes.data.loss_choice",
     "NoiseScaleResult": "lossdoctor.probes.noise_scale",
     "OverfitResult": "lossdoctor.probes.overfit_result",
     "OverfitSubsetResult": "lossdoctor.probes.overfit_result",
@@ -70,11 +74,13 @@ _EXPORTS = {
     "ResumeResult": "lossdoctor.probes.resume_result",
     "ShuffleResult": "lossdoctor.probes.shuffle_result",
     "ShuffledLabelResult": "lossdoctor.probes.labels_matter",
+    "SplitsResult": "lossdoctor.probes.splits",
     "Target": "lossdoctor.probes.target",
     "check_data": "lossdoctor.probes.data.front",
     "check_gradients": "lossdoctor.probes.gradients",
     "check_initial_loss": "lossdoctor.probes.initial_loss",
     "checkup": "lossdoctor.probes.checkup_run",
+    "compare_splits": "lossdoctor.probes.splits",
     "curvature": "lossdoctor.probes.curvature_probe",
     "eval_mode_gap": "lossdoctor.probes.eval_modes",
     "gradient_check": "lossdoctor.probes.gradients_numerical",
@@ -102,6 +108,7 @@ __all__ = [
     "LRRangeResult",
     "LRTrialResult",
     "LayerGradient",
+    "LossSuggestion",
     "NoiseScaleResult",
     "OverfitResult",
     "OverfitSubsetResult",
@@ -110,11 +117,13 @@ __all__ = [
     "ResumeResult",
     "ShuffleResult",
     "ShuffledLabelResult",
+    "SplitsResult",
     "Target",
     "check_data",
     "check_gradients",
     "check_initial_loss",
     "checkup",
+    "compare_splits",
     "curvature",
     "eval_mode_gap",
     "gradient_check",
