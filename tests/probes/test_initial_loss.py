@@ -177,7 +177,7 @@ def test_what_cannot_be_told() -> None:
 def test_large_vocabularies_are_not_made_up() -> None:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Embedding(300, 8), nn.Linear(8, 40_000))
-    batches = [(torch.randint(0, 300, (4, 80)), torch.randint(0, 40_000, (4, 80))) for _ in range(3)]
+    batches = [(torch.randint(0, 300, (4, 80)), torch.randint(0, 40_000, (4, 80))) for _ in range(2)]
     result = check_initial_loss(model, lambda o, y: F.cross_entropy(o.flatten(0, 1), y.flatten()), batches)
     assert (result.outcome, result.classes) == ("passed", 40_000)
 

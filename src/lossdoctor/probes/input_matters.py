@@ -41,7 +41,7 @@ class RandomInputResult(ProbeResult):
         real: the mean loss with the own inputs.
         swapped: with the inputs of another example of the batch.
         noise: with noise of the same mean and spread per feature; tokens are drawn anew from those of the batch.
-        p: the chance that the loss rises so much with swapped inputs where they do not matter (one-sided paired t).
+        p: the chance that the loss rises so much with swapped inputs where they do not matter (paired, one-sided).
         response: how much the outputs change with swapped inputs, against their size; 0 where they do not change at
             all, None where outputs are no tensor.
         steps_at: updates at which the short trainings were evaluated; empty where they were not needed.
@@ -155,7 +155,9 @@ def random_input_test(
         if reset:
             reinitialise(subject.model, reset)
         found = _compared(subject, subject.batches.take(batches), seed)
-        if not found.told and steps and found.finite:
+        more = not found.told and steps > 0 and found.finite
+        tell(found.spent, found.spent + (2 * steps if more else 0))
+        if more:
             _train_both(subject, found, batches, steps, lr, seed, tell)
         told = judged(found)
     detail = {"p": found.difference.p, "real": found.real, "noise": found.noise}
@@ -214,9 +216,12 @@ def _train_both(
     def random() -> Iterator[Any]:
         return (noisy(batch, generator) for batch in order())
 
+    before, total = found.spent, found.spent + 2 * steps
     blind = [noisy(piece, generator) for piece in held]
-    found.own = arm(subject, order, held, steps=steps, lr=lr, seed=seed, tell=lambda n: tell(n, 2 * steps))
-    found.random = arm(subject, random, blind, steps=steps, lr=lr, seed=seed, tell=lambda n: tell(steps + n, 2 * steps))
+    found.own = arm(subject, order, held, steps=steps, lr=lr, seed=seed, tell=lambda n: tell(before + n, total))
+    found.random = arm(
+        subject, random, blind, steps=steps, lr=lr, seed=seed, tell=lambda n: tell(before + steps + n, total)
+    )
     found.trained = paired(found.own.best, found.random.best)
     found.spent += len(found.own.trained) + len(found.random.trained)
 

@@ -17,7 +17,7 @@ from lossdoctor.probes.task_examples import halves, rows
 from lossdoctor.probes.task_run import fresh, quiet, train
 from lossdoctor.torchkit.state import preserved
 
-_UNIT = 4  # examples of the smallest part that a loss is compared on
+_TRAINED, _COMPARED = 4, 2  # examples of the smallest part to train on (batch norm needs some), and to compare on
 _ENOUGH = 8  # parts from which a comparison has some power
 
 
@@ -55,11 +55,11 @@ class Arm:
         return sum(later) / len(later) if later else math.nan
 
 
-def parts(batches: Sequence[Any], at_least: int = _ENOUGH) -> list[Any]:
+def parts(batches: Sequence[Any], at_least: int = _ENOUGH, smallest: int = _COMPARED) -> list[Any]:
     """The batches, cut in halves until there are enough to tell a difference from its noise, where they can be cut."""
     pieces = list(batches)
     while len(pieces) < at_least:
-        finer = [p for piece in pieces for p in halves(piece, _UNIT)]
+        finer = [p for piece in pieces for p in halves(piece, smallest)]
         if len(finer) == len(pieces):
             break
         pieces = finer
@@ -72,7 +72,7 @@ def divided(batches: Batches, count: int, share: float) -> tuple[list[Any], list
     Raises:
         UsageError: too few examples for both.
     """
-    pieces = parts(batches.take(count), 4)
+    pieces = parts(batches.take(count), 4, _TRAINED)
     if len(pieces) < 3:
         size = rows(pieces[0])
         raise UsageError(
@@ -126,6 +126,8 @@ def arm(
             if broken:
                 break
             at.append(mark)
+            if tell is not None:
+                tell(mark)
             kept.append(losses(subject, held))
     return Arm(tuple(at), tuple(kept), tuple(trained), broken)
 
