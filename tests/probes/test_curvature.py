@@ -17,7 +17,10 @@ from torch.nn import functional as F  # noqa: N812 -- its usual name
 from lossdoctor import probes
 from lossdoctor.core.errors import UsageError, UserCodeError
 from lossdoctor.core.vocabulary import CAUSES, TESTS
+from lossdoctor.probes import curvature_probe
+from lossdoctor.probes.curvature_guard import graph_bytes
 from lossdoctor.probes.curvature_probe import CurvatureResult, curvature
+from lossdoctor.probes.subject import Subject
 
 torch.set_num_threads(1)
 Batches = list[tuple[Tensor, Tensor]]
@@ -117,6 +120,24 @@ def test_the_interval_of_a_sample_holds_the_curvature_of_all_data() -> None:
         assert not math.isnan(sample.sharpness.held_out)
         held += sample.sharpness.low <= full.sharpness.value <= sample.sharpness.high
     assert held >= 5
+
+
+def test_graphs_that_are_kept_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, batches = net(), data()
+    kept = measure(model, batches, batches=2, smallest=True)
+    monkeypatch.setattr(curvature_probe, "KEPT", 0)
+    again = measure(model, batches, batches=2, smallest=True)
+    for name in ("sharpness", "smallest", "trace", "gradient_noise", "gradient_curvature", "steps"):
+        assert getattr(again, name) == getattr(kept, name)
+
+
+def test_the_size_of_a_graph_is_estimated() -> None:
+    torch.manual_seed(0)
+    wide = nn.Sequential(nn.Linear(6, 500), nn.Tanh(), nn.Linear(500, 1))
+    ((x, y),) = data(1, 100, double=False)
+    found = graph_bytes(Subject(wide, F.mse_loss), (x, y), list(wide.parameters()))
+    hidden = 4 * 100 * 500  # bytes of one layer's outputs
+    assert hidden <= found <= 10 * hidden
 
 
 # Which rates are stable: held against optimizers that run
@@ -509,7 +530,7 @@ def test_no_trace(name: str, failing: type[BaseException] | None) -> None:
     def loss(output: Tensor, target: Tensor) -> Tensor:
         nonlocal calls
         calls += 1
-        if failing is not None and calls == 16:
+        if failing is not None and calls == 9:
             raise failing("stop")
         random.random()
         np.random.rand()

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from lossdoctor.probes.batches import examples
+from lossdoctor.probes.curvature_guard import explained
 from lossdoctor.probes.curvature_numbers import Curvatures, Sharpness, is_saddle, stability_of
-from lossdoctor.probes.curvature_sample import Sample, Scaled, explained
+from lossdoctor.probes.curvature_sample import MeanHessian, Sample, Scaled
 from lossdoctor.probes.curvature_step import Step
 from lossdoctor.probes.progress import Progress
 from lossdoctor.torchkit.hessian import Hessian
@@ -40,9 +41,13 @@ def measured(sample: Sample, step: Step | None, plan: Plan, random: bool, tell: 
         own = _own_sharpness(sample, hessian, sharpness, step, plan, tell)
         rough = replace(plan, tolerance=ROUGH, max_products=min(FEW, plan.max_products))
         smallest = _extreme(sample, Scaled(hessian), "smallest", rough, tell) if plan.smallest else None
-        along = hessian.gradient_curvature()
+        along = hessian.along_gradient()
         probes = plan.trace_probes
-        total = trace(hessian, probes, seed=plan.seed, progress=tell) if probes else Estimate(math.nan, math.nan, 0)
+        total = (
+            trace(cast(Hessian, hessian), probes, seed=plan.seed, progress=tell)
+            if probes
+            else Estimate(math.nan, math.nan, 0)
+        )
     lr, bound = (step.lr, step.bound) if step is not None else (math.nan, math.nan)
     share = lr / bound if own is not None else math.nan
     ratio, low, high = (share * v for v in (own.value, own.low, own.high)) if own is not None else (math.nan,) * 3
@@ -80,7 +85,7 @@ def measured(sample: Sample, step: Step | None, plan: Plan, random: bool, tell: 
 
 
 def _own_sharpness(
-    sample: Sample, hessian: Hessian, plain: Sharpness, step: Step | None, plan: Plan, tell: Progress
+    sample: Sample, hessian: MeanHessian, plain: Sharpness, step: Step | None, plan: Plan, tell: Progress
 ) -> Sharpness | None:
     """The largest eigenvalue as the optimizer's steps see it; a search of its own only where it needs one."""
     if step is None or step.missing:
@@ -102,7 +107,7 @@ def _own_sharpness(
 def _extreme(
     sample: Sample, operator: Scaled, which: Literal["largest", "smallest"], plan: Plan, tell: Progress
 ) -> Sharpness:
-    # Scaled has all that the search asks of a Hessian: its size, its gradient, its products.
+    # Scaled has all that the search asks of a Hessian (and MeanHessian what the trace does): size, gradient, products.
     found = extreme_eigenvalue(
         cast(Hessian, operator),
         which,

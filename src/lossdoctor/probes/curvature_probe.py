@@ -14,14 +14,17 @@ from torch import nn
 from lossdoctor.core.errors import UsageError
 from lossdoctor.core.finding import Measurement
 from lossdoctor.probes.chart import Chart
+from lossdoctor.probes.curvature_guard import draws_random, graph_bytes, set_mode
 from lossdoctor.probes.curvature_measure import Plan, measured
 from lossdoctor.probes.curvature_numbers import Curvatures
-from lossdoctor.probes.curvature_sample import Sample, draws_random, refuse_once, set_mode
+from lossdoctor.probes.curvature_sample import Sample
 from lossdoctor.probes.curvature_step import step_of, trained
 from lossdoctor.probes.curvature_words import chart, judged, listed
 from lossdoctor.probes.progress import Progress, shown
 from lossdoctor.probes.result import ProbeResult
 from lossdoctor.probes.subject import LossFn, Subject
+
+KEPT = 512 * 2**20  # bytes of graphs that are kept
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,9 +93,10 @@ def curvature(
             twice, or cannot be differentiated twice; what Subject refuses.
         UserCodeError: the model, the loss or the loader raised.
 
-    Cost: 7 to 16 products for the eigenvalue, as many for a preconditioned one, one along the gradient and
-    ``trace_probes``; each is one evaluation of every batch with first and second derivatives, about three training
-    steps. Memory: some 300 bytes per parameter, most of it for the search's vectors on the CPU.
+    Cost: 6 to 22 products for the eigenvalue, as many for a preconditioned one, one along the gradient and
+    ``trace_probes``. A product evaluates every batch of the sample; an evaluation takes one to three training steps
+    while the graphs of the sample fit into 512 MiB and are kept, else three to eight. Memory: that, and some 300 bytes
+    per parameter, most of it for the search's vectors on the CPU.
 
     Deviations: P is held fixed over the step. Kinks (ReLU, absolute error) have no second derivative; what is measured
     is the curvature of the pieces. A loss that draws random numbers is measured at one draw.
@@ -115,8 +119,8 @@ def curvature(
         set_mode(model, mode)
         taken = subject.batches.take(2 * batches)
         random = draws_random(subject, taken[0])
-        refuse_once(subject, taken[0], parameters)
-        sample = Sample(subject, taken[:batches], taken[batches:], parameters)
+        keep = graph_bytes(subject, taken[0], parameters) * min(batches, len(taken)) <= KEPT
+        sample = Sample(subject, taken[:batches], taken[batches:], parameters, keep=keep)
         step = step_of(optimizer, parameters) if optimizer is not None else None
         found = measured(sample, step, plan, random, tell)
     outcome, verdict, causes = judged(found)
@@ -125,7 +129,7 @@ def curvature(
         verdict=verdict,
         measurements=_measurements(found),
         causes=causes,
-        steps=sample.evaluations + found.batches * (1 + found.products),
+        steps=sample.evaluations,
         seconds=time.perf_counter() - started,
         **vars(found),
     )

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,18 +12,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lossdoctor.core.errors import UsageError
 from lossdoctor.probes.batches import examples
 from lossdoctor.probes.noise_scale_moments import student
 from lossdoctor.probes.noise_scale_pass import adds_up
 from lossdoctor.probes.subject import Subject
-from lossdoctor.torchkit.hessian import Hessian, twice_differentiable
-from lossdoctor.torchkit.objective import Closure, Objective
+from lossdoctor.torchkit.hessian import Hessian
+from lossdoctor.torchkit.objective import Closure
 
 Floats = NDArray[np.float64]
 CONFIDENCE = 0.95
-NOT_TWICE = "this loss cannot be differentiated twice, which curvature needs"
-SAME = 1e-5  # relative: what the order of sums on a GPU changes
 
 
 class Sample:
@@ -35,40 +31,50 @@ class Sample:
         batches: to search on.
         held_out: others; none where the loader has no more.
         parameters: what to differentiate by.
+        keep: keep the graphs of the batches to search on, which spares a forward and a backward pass per product.
+
+    Attributes:
+        whole: whether there are no others.
+        evaluations: of a batch, with second derivatives.
     """
 
     def __init__(
-        self, subject: Subject, batches: Sequence[Any], held_out: Sequence[Any], parameters: Sequence[nn.Parameter]
+        self,
+        subject: Subject,
+        batches: Sequence[Any],
+        held_out: Sequence[Any],
+        parameters: Sequence[nn.Parameter],
+        *,
+        keep: bool,
     ) -> None:
         self.batches, self.held_out, self.parameters = list(batches), list(held_out), list(parameters)
         self.whole = not self.held_out
-        self.evaluations = 0  # of a batch, with second derivatives
+        self.evaluations, self._keep = 0, keep
         self._parts: list[Closure] = [_closure(subject, b, i) for i, b in enumerate([*batches, *held_out])]
         with _mode_kept(subject.model):
             summed = adds_up(subject, self.batches[0])
         # A loss that adds up examples counts each batch once, as the steps of a run do.
         sizes = [1 if summed else examples(b) for b in [*batches, *held_out]]
         self._weights, self._others = _shares(sizes[: len(batches)]), _shares(sizes[len(batches) :])
+        self._kept: dict[int, Hessian] = {}
         self._squares: Floats | None = None
-        self._products: list[Hessian] = []
+        self._gradient_square = math.nan
 
-    def hessian(self) -> Hessian:
+    def hessian(self) -> MeanHessian:
         """The Hessian of the mean loss of the batches to search on."""
-        parts = tuple(self._parts[: len(self.batches)])
-        hessian = Hessian(Objective(parts, tuple(self._weights.tolist())), self.parameters)
-        self._products.append(hessian)
-        return hessian
+        mean = MeanHessian(self._alone, self._weights)
+        self._gradient_square = float(mean.gradient.double().square().sum())
+        return mean
 
     def along(self, direction: Tensor) -> Floats:
         """The curvature d·Hd along a direction, flat, on each batch; the held-out ones last."""
         wide = direction.double()
         seen = []
-        for part in self._parts:
-            alone = Hessian(part, self.parameters)
+        for number in range(len(self._parts)):
+            alone = self._alone(number)
             seen.append(torch.stack([wide @ alone.product(direction).double(), alone.gradient.double().square().sum()]))
         found: Floats = torch.stack(seen).cpu().numpy()
         self._squares = found[:, 1]
-        self.evaluations += 2 * len(self._parts)
         return found[:, 0]
 
     def spread(self, curvatures: Floats, which: str = "largest") -> tuple[float, float, float]:
@@ -96,15 +102,63 @@ class Sample:
         count = len(self.batches)
         if self._squares is None or count < 2:
             return math.nan
-        mean = float(self._products[0].gradient.double().square().sum())
-        spread = float(self._weights @ self._squares[:count]) - mean
+        spread = float(self._weights @ self._squares[:count]) - self._gradient_square
         return math.sqrt(max(0.0, spread) / (count - 1))
+
+    def _alone(self, number: int) -> Hessian:
+        """The Hessian of one batch."""
+        self.evaluations += 1
+        if number in self._kept:
+            return self._kept[number]
+        alone = Hessian(self._parts[number], self.parameters)
+        if self._keep and number < len(self.batches):
+            self._kept[number] = alone
+        return alone
+
+
+class MeanHessian:
+    """The weighted mean of the Hessians of batches, each of which is made anew or has kept its graph.
+
+    Args:
+        part: the Hessian of a batch by its number.
+        weights: one per batch, their sum is one.
+
+    Attributes:
+        size, dtype, device, loss, gradient, products: as of a :class:`~lossdoctor.torchkit.hessian.Hessian`.
+    """
+
+    def __init__(self, part: Callable[[int], Hessian], weights: Floats) -> None:
+        self._part, self._weights, self.products = part, weights.tolist(), 0
+        for number, weight in enumerate(self._weights):
+            alone = part(number)
+            if number == 0:
+                self.size, self.dtype, self.device = alone.size, alone.dtype, alone.device
+                self.loss, self.gradient = 0.0, torch.zeros_like(alone.gradient)
+            self.loss += weight * alone.loss
+            self.gradient += weight * alone.gradient
+
+    def product(self, vector: Tensor) -> Tensor:
+        """H v, for a flat vector."""
+        self.products += 1
+        total = torch.zeros_like(self.gradient)
+        for number, weight in enumerate(self._weights):
+            total += weight * self._part(number).product(vector)
+        return total
+
+    def along_gradient(self) -> float:
+        """gᵀHg / gᵀg; NaN where the gradient is zero."""
+        wide = self.gradient.double()
+        length = wide.norm()
+        if length == 0:
+            return math.nan
+        unit = wide / length
+        return float(unit @ self.product(unit.to(self.dtype)).double())
 
 
 class Scaled:
     """P^(-1/2) (H + decay) P^(-1/2), whose eigenvalues are those of the preconditioned P⁻¹(H + decay)."""
 
-    def __init__(self, hessian: Hessian, scale: Tensor | None = None, decay: Tensor | float = 0.0) -> None:
+    def __init__(self, hessian: MeanHessian, scale: Tensor | None = None, decay: Tensor | float = 0.0) -> None:
         self.hessian, self.scale, self.decay = hessian, scale, decay
         self.size, self.dtype, self.device = hessian.size, hessian.dtype, hessian.device
         self.gradient = self.stretched(hessian.gradient)
@@ -117,88 +171,6 @@ class Scaled:
     def stretched(self, vector: Tensor) -> Tensor:
         """P^(-1/2) v."""
         return vector if self.scale is None else vector * self.scale.to(vector.dtype)
-
-
-def draws_random(subject: Subject, batch: Any) -> bool:
-    """Whether the loss of a batch draws random numbers of torch's.
-
-    Raises:
-        UsageError: it is not finite, or not the same twice from the same random state.
-    """
-    devices = [subject.device] if subject.device.type == "cuda" else []
-    with torch.no_grad():
-        with torch.random.fork_rng(devices):
-            first = subject.loss(batch)
-            later = subject.loss(batch)  # from another random state
-        with torch.random.fork_rng(devices):
-            second = subject.loss(batch)
-    one, two, three = torch.stack([first, second, later]).double().tolist()
-    if not math.isfinite(one):
-        raise UsageError(
-            f"the loss of the first batch is {one:g} at these parameters, so there is no curvature: restore an earlier"
-            " checkpoint, or look for its cause with check_data and check_gradients"
-        )
-    near = SAME * max(abs(one), abs(two))
-    if abs(one - two) > near:
-        raise UsageError(
-            f"the loss of the same batch is {one:.6g} and then {two:.6g}, with the same parameters and the same random"
-            " state: something in the model or the loss changes with every call (a counter, a generator of its own,"
-            " Python's or NumPy's random numbers, spectral norm in training mode); curvature needs a fixed function:"
-            " switch that off"
-        )
-    return bool(abs(one - three) > near)
-
-
-def refuse_once(subject: Subject, batch: Any, parameters: Sequence[nn.Parameter]) -> None:
-    """Refuse a loss with an autograd function marked ``once_differentiable``.
-
-    Torch cuts it out of second derivatives without a word, since nothing leads on from it: they would come out as if
-    it were constant.
-
-    Raises:
-        UsageError: there is one.
-    """
-    with explained(), twice_differentiable():
-        found = torch.autograd.grad(subject.loss(batch), parameters, create_graph=True, allow_unused=True)
-    todo = [g.grad_fn for g in found if g is not None]
-    seen = set()
-    while todo:
-        node = todo.pop()
-        if node is None or node in seen:
-            continue
-        if node.name() == "torch::autograd::Error":
-            raise UsageError(f"{NOT_TWICE}: an autograd function in it is marked once_differentiable")
-        seen.add(node)
-        todo += [after for after, _ in node.next_functions]
-
-
-def set_mode(model: nn.Module, mode: str) -> None:
-    """Evaluation mode, or training mode with dropout off."""
-    model.train(mode == "train")
-    for module in model.modules():
-        if isinstance(module, nn.modules.dropout._DropoutNd):
-            module.eval()
-        elif isinstance(module, nn.RNNBase | nn.MultiheadAttention):
-            module.dropout = 0.0
-
-
-@contextmanager
-def explained() -> Iterator[None]:
-    """Torch's ways of saying that something cannot be differentiated twice, in words."""
-    try:
-        yield
-    except torch.cuda.OutOfMemoryError as error:
-        raise UsageError(
-            "the device's memory does not hold the second derivatives: give fewer or smaller batches"
-        ) from error
-    except RuntimeError as error:
-        text = str(error)
-        if not re.search(r"differentiate|double backward|\.grad\(\)|derivative|does not require grad", text):
-            raise
-        raise UsageError(
-            f"{NOT_TWICE}: an operation in it (or activation checkpointing with use_reentrant=True) has no second"
-            f" derivative; torch says: {text.splitlines()[0]}"
-        ) from error
 
 
 def _mean(values: Floats, weights: Floats) -> tuple[float, float]:

@@ -18,7 +18,7 @@ from lossdoctor.probes.chart import Chart
 from lossdoctor.probes.curvature_step import trained
 from lossdoctor.probes.noise_scale_advice import BatchAdvice, Setting
 from lossdoctor.probes.noise_scale_moments import Moments, moments
-from lossdoctor.probes.noise_scale_pass import Pass, read_pass
+from lossdoctor.probes.noise_scale_pass import AGAIN, Pass, read_pass
 from lossdoctor.probes.noise_scale_words import advised, counted, judged, trade_off, unmeasured
 from lossdoctor.probes.progress import Progress, shown
 from lossdoctor.probes.result import ProbeResult
@@ -136,7 +136,7 @@ def gradient_noise_scale(
         UsageError: an option out of its range, or what Subject refuses.
         UserCodeError: the model, the loss or the loader raised.
 
-    Cost: one forward and one backward pass per batch. Memory: two gradients, a quarter of one for signs, and 8,192
+    Cost: one forward and one backward pass per batch, and four more to see dropout's noise. Memory: two gradients, a quarter of one for signs, and 8,192
     numbers per gradient compared.
 
     Source: McCandlish, Kaplan, Amodei et al. (2018), "An Empirical Model of Large-Batch Training", appendix A.1,
@@ -175,7 +175,7 @@ def gradient_noise_scale(
         verdict=told,
         measurements=_measured(found, seen, setting),
         causes=_causes(found, setting.batch_size),
-        steps=len(seen.loaded),
+        steps=len(seen.loaded) + (AGAIN if mode == "train" else 0),
         seconds=time.perf_counter() - started,
         noise_scale=found.scale if found else math.nan,
         low=found.low if found else 0.0,
