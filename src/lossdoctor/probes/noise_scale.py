@@ -136,8 +136,8 @@ def gradient_noise_scale(
         UsageError: an option out of its range, or what Subject refuses.
         UserCodeError: the model, the loss or the loader raised.
 
-    Cost: one forward and one backward pass per batch, and four more to see dropout's noise. Memory: two gradients, a quarter of one for signs, and 8,192
-    numbers per gradient compared.
+    Cost: one forward and one backward pass per batch, and four more to see dropout's noise. Memory: two gradients, a
+    quarter of one for signs, and 8,192 numbers per gradient compared.
 
     Source: McCandlish, Kaplan, Amodei et al. (2018), "An Empirical Model of Large-Batch Training", appendix A.1,
     generalised to batches that differ in size. Deviations: gradients are those before clipping and weight decay. In
