@@ -74,7 +74,9 @@ class EvalModeResult(ProbeResult):
         if self.recomputed is not None:
             rows.append(("evaluation mode, statistics made anew", short(self.recomputed)))
         if self.val_loss is not None:
-            rows.append(("validation, evaluation mode", f"{short(self.val_loss)} ± {short(self.val_error or 0)}"))
+            known = self.val_error is not None and math.isfinite(self.val_error)
+            spread = f" ± {short(self.val_error or 0)}" if known else ""
+            rows.append(("validation, evaluation mode", short(self.val_loss) + spread))
         return tuple(rows)
 
 

@@ -179,6 +179,6 @@ def _verdict(
         )
     more = " At kinks it lies between the left and the right derivative." if kinks else ""
     return "passed", (
-        f"Autograd and centred differences agree in {len(judged)} derivatives, but for rounding and relative errors up"
-        f" to {short(worst.beyond)}.{more}{low}"
+        f"Autograd and centred differences agree in {len(judged)} derivatives to within rounding"
+        f"{f' and relative errors up to {short(worst.beyond)}' if worst.beyond else ''}.{more}{low}"
     )
