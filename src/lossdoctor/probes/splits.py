@@ -47,7 +47,7 @@ class SplitsResult(ProbeResult):
         relation: ``"same"`` (no difference was found), ``"shifted"``, ``"overlap"`` (examples in both), ``"unknown"``.
         shifted: the features that differ, the most shifted first, at most ten; ``shifted_features`` counts them all.
         compared: the ten most shifted of all compared features, whether they differ or not.
-        target: the target compared, output by output; empty where it could not be.
+        target: the target compared, its ten most shifted outputs; empty where it could not be.
         classifier: the classifier two-sample test; None with too few examples or without scikit-learn.
         leak: the examples in both parts, or None.
         validation: how sure a validation loss is.
@@ -77,7 +77,7 @@ class SplitsResult(ProbeResult):
             told.append(
                 (f"classifier ({c.classifier})", f"AUC {c.auc:.3f} ± {c.error:.3f} (0.5: alike), p = {short(c.p)}")
             )
-        told += [(f"shift of {s.name!r}", shift_worded(s)) for s in (*self.target, *self.shifted)]
+        told += [(f"shift of {s.name!r}", shift_worded(s)) for s in (*self.target[:3], *self.shifted)]
         if self.leak is not None:
             told.append(("in both", self.leak.summary))
         if self.validation is not None:
@@ -175,7 +175,7 @@ def compare_splits(
         shifted=shifted[:_WORST],
         shifted_features=len(shifted),
         compared=compared[:_WORST],
-        target=targets,
+        target=targets[:_WORST],
         classifier=told,
         leak=leak,
         validation=sure,

@@ -52,7 +52,7 @@ def shifts(train: Table, val: Table) -> tuple[Shift, ...]:
 
 
 def target_shift(train: Table, val: Table) -> tuple[Shift, ...]:
-    """The target compared: classes by chi², numbers output by output."""
+    """The target compared: classes by chi², numbers output by output; the most shifted first."""
     a, b = train.target, val.target
     if a is None or b is None or a.kind != b.kind:
         return ()
@@ -72,10 +72,11 @@ def target_shift(train: Table, val: Table) -> tuple[Shift, ...]:
     else:
         return ()
     corrected = holm([c.p for _, c, _ in compared])
-    return tuple(
+    found = [
         Shift(name=n, distance=c.statistic, p=c.p, p_corrected=p, how=c.how, move=float(m))
         for (n, c, m), p in zip(compared, corrected, strict=True)
-    )
+    ]
+    return tuple(sorted(found, key=lambda s: (s.p_corrected, -s.distance)))
 
 
 def _move(a: Values, b: Values) -> float:

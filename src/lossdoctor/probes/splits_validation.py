@@ -35,11 +35,16 @@ class Sureness:
 
     @property
     def grade(self) -> str:
-        """``"small"`` (no training detail can be told by it), ``"coarse"`` or ``"fine"``."""
-        if math.isfinite(self.loss_error):
-            error = self.relative_error
-            return "small" if error > 0.1 else "coarse" if error > 0.04 else "fine"
-        return "small" if self.examples < 100 else "coarse" if self.examples < 400 else "fine"
+        """``"tiny"``, ``"small"``, ``"coarse"`` or ``"fine"``: the worse by its number and by the loss measured on it.
+
+        The number counts beside the measured error since an untrained model's losses are all alike.
+        """
+        grades = ("fine", "coarse", "small", "tiny")
+        by_count = sum(self.examples < limit for limit in (250, 100, 50))
+        by_loss = (
+            sum(self.relative_error > limit for limit in (0.04, 0.1, 0.25)) if math.isfinite(self.loss_error) else 0
+        )
+        return grades[max(by_count, by_loss)]
 
 
 def sureness(val: Table, data: Any, model: Any, loss_fn: Callable[..., Any] | None, forward: Any) -> Sureness:

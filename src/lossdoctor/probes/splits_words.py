@@ -35,9 +35,11 @@ def is_large(shifted: tuple[Shift, ...], moved: tuple[Shift, ...], told: Classif
 def outcome_of(relation: str, large: bool, sure: Sureness) -> str:
     if relation == "overlap" or (relation == "shifted" and large):
         return "failed"
-    if sure.grade == "small" or relation == "unknown":
-        return "unknown" if relation == "unknown" else "failed"
-    return "noted" if relation == "shifted" or sure.grade == "coarse" else "passed"
+    if relation == "unknown":
+        return "unknown"
+    if sure.grade == "tiny":
+        return "failed"
+    return "noted" if relation == "shifted" or sure.grade != "fine" else "passed"
 
 
 def shift_worded(s: Shift) -> str:
@@ -80,12 +82,9 @@ def worded(
     if relation == "unknown":
         said.append(f"There are too few examples to say whether the parts differ ({LEAST} of each are needed).")
     if sure.grade != "fine":
-        step = (
-            "cross-validate, or hold out more" if sure.grade == "small" else "small differences between runs are noise"
-        )
-        said.append(
-            f"The validation part is {'small' if sure.grade == 'small' else 'coarse'}: {size_worded(sure)}; {step}."
-        )
+        coarse = sure.grade == "coarse"
+        step = "small differences between runs are noise" if coarse else "cross-validate, or hold out more"
+        said.append(f"The validation part is {sure.grade}: {size_worded(sure)}; {step}.")
     return " ".join(said)
 
 
@@ -133,7 +132,7 @@ def causes_of(
         causes["validation-differs"] = 8.0 if large else 2.0
     elif relation == "same":
         causes["validation-differs"] = 0.2 if min(train.examples, val.examples) >= 500 else 0.5
-    causes["validation-too-small"] = {"small": 4.0, "coarse": 1.8, "fine": 0.3}[sure.grade]
+    causes["validation-too-small"] = {"tiny": 6.0, "small": 3.0, "coarse": 1.8, "fine": 0.3}[sure.grade]
     count = train.total or train.examples
     if count < 100:
         causes["too-little-data"] = 3.0

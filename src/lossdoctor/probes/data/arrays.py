@@ -110,7 +110,8 @@ def from_arrays(data: Any, target: Any, wish: Wish) -> Table:
         values = _column_values(target) if is_frame(target) else to_numpy(target)
         found, guess = target_of(values[rows] if len(values) > len(rows) else values, torch=torch, task=wish.task)
         notes += [guess] if guess else []
-    return Table(parts, found, rows, np.zeros(len(rows), dtype=np.int64), total=count, notes=tuple(notes))
+    batch = np.zeros(len(rows), dtype=np.int64)
+    return Table(parts, found, rows, batch, True, False, count, len(rows) < count, tuple(notes))
 
 
 def drawn(count: int, most: int) -> NDArray[np.int64]:

@@ -26,15 +26,7 @@ def check(case: Case) -> list[DataFinding]:
     present = np.flatnonzero(counts)
     found: list[DataFinding] = []
     if len(present) == 1:
-        read = "" if table.total in (None, table.examples) else f" of the {table.examples:,} examples that were read"
-        summary = f"all labels{read} are {target.classes[present[0]]!r}: there is nothing to tell apart"
-        causes = {"labels-uninformative": 8.0, "bad-data": 4.0}
-        if table.loader:
-            causes["data-unshuffled"] = 6.0 if read else 1.5
-        remedy = Remedy(what="Shuffle the training data." if read else "Look at how the labels are read.")
-        return [
-            DataFinding(check="balance", severity="critical", summary=summary, value=1.0, causes=causes, remedy=remedy)
-        ]
+        return [_single(table, target.classes[present[0]])]
     found += _gaps(target, counts)
     found += _imbalance(target, counts)
     rare = [target.classes[k] for k in present if counts[k] < _FEW]
@@ -55,6 +47,29 @@ def check(case: Case) -> list[DataFinding]:
             )
         )
     return found + _unseen(case, target, counts)
+
+
+def _single(table: Table, name: str) -> DataFinding:
+    """All labels alike. All zeros may be a placeholder of a model that has no target."""
+    placeholder = name == "0" and not table.cut
+    read = f" of the {table.examples:,} examples that were read" if table.cut else ""
+    summary = f"all labels{read} are {name!r}: there is nothing to tell apart"
+    what = "Look at how the labels are read."
+    causes = {"labels-uninformative": 8.0, "bad-data": 4.0}
+    if table.cut and table.loader:
+        what = "Shuffle the training data."
+        causes["data-unshuffled"] = 6.0
+    if placeholder:
+        summary += ", unless they are a placeholder that the loss does not use (then: task='none')"
+        causes = {"labels-uninformative": 3.0}
+    return DataFinding(
+        check="balance",
+        severity="warning" if placeholder else "critical",
+        summary=summary,
+        value=1.0,
+        causes=causes,
+        remedy=Remedy(what=what),
+    )
 
 
 def _gaps(target: Target, counts: np.ndarray) -> list[DataFinding]:

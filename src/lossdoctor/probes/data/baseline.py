@@ -57,11 +57,13 @@ def baseline(table: Table) -> Baseline | None:
     if len(keep) < 40:
         return None
     order = np.random.default_rng(0).permutation(keep)  # folds of sorted data would differ from one another
-    y = target.values[order, 0]
+    y = target.first[order]
     x = design(table, order)
     if x is None:
         residuals = np.empty(0) if target.classified else y - np.median(y)
         return None if target.classified else Baseline(len(y), 0, 0.0, 0.0, 0.0, residuals, False)
+    if y.min() == y.max():
+        return None
     if target.classified:
         return _classifier(x, y.astype(np.int64), len(target.classes))
     predicted = _cross_fitted(x, y[:, None], robust=True)[:, 0]

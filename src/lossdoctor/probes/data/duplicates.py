@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from lossdoctor.core.numbers import percent, short
+from lossdoctor.core.numbers import percent
 from lossdoctor.probes.data.case import Case, rows_of
 from lossdoctor.probes.data.finding import MOST_ROWS, DataFinding, of
 from lossdoctor.probes.data.remedy import Remedy
@@ -112,10 +112,8 @@ def across(train: Table, val: Table) -> list[DataFinding]:
     )
     if agree is not None and agree < 0.99:
         summary += f"; only {percent(agree)} of them have the same target there"
-    if (train.total or 0) > train.examples:
-        summary += (
-            f"; {short(train.examples)} of {short(train.total or 0)} training rows were compared, so there may be more"
-        )
+    if train.cut:
+        summary += f"; only {train.examples:,} training rows were compared, so there may be more"
     ratio = 15.0 if severity == "critical" else 4.0 if severity == "warning" else 1.3
     remedy = Remedy(
         what="Split by groups of equal rows (or by person, scene, document), not by rows.",

@@ -129,7 +129,7 @@ def target_of(array: Any, *, torch: bool, task: str | None = None) -> tuple[Targ
     """
     checked(task, TASKS, "task")
     array = np.asarray(array)
-    if array.size == 0:
+    if array.size == 0 or task == "none":
         return None, ""
     array = array.reshape(len(array), -1) if array.ndim else array.reshape(1, 1)
     if array.dtype.kind in "OUS":

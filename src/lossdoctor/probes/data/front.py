@@ -82,7 +82,8 @@ def check_data(
         names: of the features, where the data do not name them.
         kind: what the inputs are, where that is guessed wrongly: ``"table"``, ``"sequence"`` (features last),
             ``"image"``, ``"codes"`` (token ids, categories).
-        task: ``"classification"`` or ``"regression"``, where a target of whole numbers is read wrongly.
+        task: ``"classification"`` or ``"regression"``, where a target of whole numbers is read wrongly; ``"none"``
+            where the target is a placeholder.
         max_examples: of each part at most so many are read (and at most 40 million values); it is told where that cuts
             something off. Loaders are read from their start, arrays evenly.
         progress: called with (done, total); False for silence; by default a bar on a terminal.

@@ -209,8 +209,9 @@ def _table(blocks: _Blocks, wish: Wish, *, indexed: bool, loader: bool, total: i
     if len(rows) > wish.max_examples:
         table = table.taken(np.arange(wish.max_examples))
     limited = table.examples >= wish.max_examples or blocks.cells >= MAX_CELLS
-    if limited and (total is None or table.examples < total):
+    cut = limited and (total is None or table.examples < total)
+    if cut:
         why = f"max_examples={wish.max_examples:,}" if blocks.cells < MAX_CELLS else f"{MAX_CELLS:,} values"
         of = "" if total is None else f" of {total:,}"
         notes.insert(0, f"the first {table.examples:,}{of} examples in the loader's order were read ({why})")
-    return replace(table, notes=tuple(notes))
+    return replace(table, cut=cut, notes=tuple(notes))

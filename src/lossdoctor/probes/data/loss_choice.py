@@ -64,7 +64,7 @@ def suggest(table: Table, base: Baseline | None) -> LossSuggestion | None:
         return None
     if target.kind != "numbers":
         return _classes(target)
-    y = target.values[:, 0]
+    y = target.first
     y = y[np.isfinite(y)]
     if len(y) < 40 or y.min() == y.max():
         return None

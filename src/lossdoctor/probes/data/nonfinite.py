@@ -118,7 +118,7 @@ def _informative(table: Table, missing: NDArray[np.bool_]) -> float:
     target = table.target
     if target is None or target.kind not in ("classes", "numbers") or min(missing.sum(), (~missing).sum()) < 5:
         return 1.0
-    values = target.values[:, 0]
+    values = target.first
     return two_sample(values[missing], values[~missing], discrete=target.classified).p
 
 

@@ -28,7 +28,7 @@ def check(case: Case) -> list[DataFinding]:
     table, target = case.train, case.train.target
     if target is None or target.kind not in ("classes", "numbers") or table.examples < 20:
         return []
-    values = target.values[:, 0]
+    values = target.first
     values = values[np.isfinite(values)]
     if len(values) < 20 or values.min() == values.max():
         return []

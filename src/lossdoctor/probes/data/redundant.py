@@ -52,8 +52,8 @@ def _constant(table: Table, part: Part) -> list[DataFinding]:
                 remedy=Remedy(what="Look at how the inputs are made: they are one and the same."),
             )
         ]
-    what = "feature is" if len(same) == 1 else "features are"
-    summary = f"{len(same):,} of {part.features:,} {what} constant ({listed(names)}): nothing can be learned from them"
+    what = "is" if len(same) == 1 else "are"
+    summary = f"{len(same):,} of {part.features:,} features {what} constant ({listed(names)}) and tell nothing"
     remedy = Remedy(
         what="Drop them; a standardisation written by hand divides by zero there (StandardScaler does not).",
         code=f"x = np.delete(x, {same[:20].tolist()}{'' if len(same) <= 20 else ' + ...'}, axis=1)",
@@ -144,7 +144,7 @@ def _gives_away(table: Table, part: Part) -> list[DataFinding]:
     target = table.target
     if target is None or table.examples < 30 or target.kind not in ("classes", "numbers"):
         return []
-    y = target.values[:, 0]
+    y = target.first
     found = []
     for j, values in part.columns():
         x = values[:, 0]

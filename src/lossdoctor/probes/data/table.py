@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.floating]
 KINDS = ("table", "sequence", "image", "codes")
-TASKS = ("classification", "regression")
+TASKS = ("classification", "regression", "none")
 _BLOCK_CELLS = 4_000_000  # columns are taken in blocks of about so many values, as float64
 
 
@@ -99,6 +99,15 @@ class Target:
         first = self.values[:, 0]
         return np.where(np.isfinite(first), first, -1).astype(np.int64)
 
+    @cached_property
+    def first(self) -> NDArray[np.float64]:
+        """The first output that varies, which stands for all where one is needed."""
+        for column in self.values.T:
+            finite = column[np.isfinite(column)]
+            if len(finite) and finite.min() != finite.max():
+                return np.asarray(column)
+        return np.asarray(self.values[:, 0])
+
     def told(self) -> NDArray[np.object_] | NDArray[np.float64]:
         """``(examples, outputs)``: the classes' names (two splits may number them differently), or the numbers."""
         if not self.classified:
@@ -121,6 +130,7 @@ class Table:
         indexed: ``rows`` are indices of the data set.
         loader: the order is that of a loader, hence of training; else that of storage.
         total: how many examples there are, where that is known.
+        cut: whether reading stopped at the limit, before all of them were read.
         notes: what was left out, and how the data were understood.
     """
 
@@ -131,6 +141,7 @@ class Table:
     indexed: bool = True
     loader: bool = False
     total: int | None = None
+    cut: bool = False
     notes: tuple[str, ...] = field(default=())
 
     @property
