@@ -2,8 +2,8 @@
 
 Right is a cause that the clinic gives for the fault (:mod:`benchmarks.clinic.causes`); causes are compared before any
 test (the likeliest one that the diagnosis of the log leads to) and after the work-up. The faulty model is trained again
-and tested for real, once; what each test says is kept (:mod:`benchmarks.workup_patients`) and the work-up is played from
-that, as it would have run.
+and tested for real, once; what each test says is kept (:mod:`benchmarks.workup_patients`) and the work-up is played
+from that, as it would have run.
 
 On the tuning parts the record of the tests is fitted anew without the task that is judged. ``--held-out`` judges runs
 of the parts on which nothing was ever fitted, by the record that is shipped.
@@ -95,14 +95,13 @@ def report(results: Sequence[Played]) -> None:
     print(f"    a cause stands out in {share(len(out), len(results))}; it is right in", end=" ")
     print(share(sum(p.right(p.after) for p in out), len(out)))
     stated = float(np.mean([p.after[0][1] for p in results]))
-    print(
-        f"    mean stated likelihood of the first cause {stated:.2f}, right {np.mean([p.right(p.after) for p in results]):.2f}"
-    )
+    right = np.mean([p.right(p.after) for p in results])
+    print(f"    mean stated likelihood of the first cause {stated:.2f}, right {right:.2f}")
     steps = np.array([p.result.steps for p in results])
     tests = np.mean([len(p.result.tests) for p in results])
     low, middle, high = np.quantile(steps, [0.1, 0.5, 0.9])
     print(
-        f"    steps: median {middle:.0f}, tenth {low:.0f}, ninth tenth {high:.0f}, mean {steps.mean():.0f}; {tests:.1f} tests"
+        f"    steps: median {middle:.0f}, 10 % {low:.0f}, 90 % {high:.0f}, mean {steps.mean():.0f}; {tests:.1f} tests"
     )
 
 

@@ -14,7 +14,7 @@ import statistics
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -33,8 +33,8 @@ from lossdoctor.workup.menu import MENU
 
 TARGET = Path(lossdoctor.workup.__file__).parent / FILE
 TUNING = (0, draws.MORE_FAULTS, draws.MORE_TASKS)
-SICK = {0: 110, draws.MORE_FAULTS: 70, draws.MORE_TASKS: 110}
-HEALTHY = {0: 14, draws.MORE_FAULTS: 4, draws.MORE_TASKS: 8}
+SICK = {0: 104, draws.MORE_FAULTS: 66, draws.MORE_TASKS: 100}
+HEALTHY = {0: 12, draws.MORE_FAULTS: 3, draws.MORE_TASKS: 9}
 SECOND = 0.5  # weight of a right cause that is not the most exact one
 DIGITS = 3
 
@@ -57,7 +57,7 @@ def tuning_cases() -> list[Case]:
     return [c for first in TUNING for c in cases(first, SICK[first], HEALTHY[first])]
 
 
-def collect(todo: Sequence[Case], again: Iterable[str] = ()) -> list[Seen]:
+def collect(todo: Sequence[Case], again: Collection[str] = ()) -> list[Seen]:
     """Every case with what the tests say; progress on stderr."""
     started, out = time.time(), []
     for count, case in enumerate(todo, 1):
@@ -91,7 +91,7 @@ def _record(test: str, seen: Sequence[Seen]) -> Record:
     return Record(
         {w: dict(row) for w, row in sorted(counts.items())},
         {w: {c: q for c, q in row.items() if q != 1.0} for w, row in sorted(means.items())},
-        int(statistics.median(steps)) if steps else 0,
+        max(1, int(statistics.median(steps))) if steps else 0,
     )
 
 

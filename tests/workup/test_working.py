@@ -156,9 +156,15 @@ def test_the_result_tells_and_shows_itself() -> None:
     assert told["cause"] == "frozen-or-detached"
     assert told["tests"][0]["result"]["outcome"] == "failed"
     assert told["diagnosis"]["status"] == "warning"
-    before, after, path = result.charts()
+    before, after = result.charts()
     assert dict(before.bars)["frozen-or-detached"] < dict(after.bars)["frozen-or-detached"]
-    assert len(path.lines[0].x) == 2
+
+
+def test_the_way_is_shown_where_there_is_one() -> None:
+    result = run([Test("check_gradients", says({}, "passed", 6), 6), Test("overfit_one_batch", says({}), 50)])
+    path = result.charts()[-1]
+    assert [m.label for m in path.marks] == ["check_gradients", "overfit_one_batch"]
+    assert list(path.lines[0].x) == [0, 1, 2]
 
 
 def test_progress_is_told() -> None:

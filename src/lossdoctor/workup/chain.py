@@ -14,6 +14,8 @@ from lossdoctor.probes.result import ProbeResult
 from lossdoctor.workup.beliefs import ranked
 
 SHOWN = 8  # causes in charts
+LEAST_SHOWN = 0.015  # share below which a cause is not worth its bar
+LEAST_BITS = 0.02  # what a test must be expected to tell to be worth running
 MOVED = 1.5  # times that a likelihood must be moved to be told
 
 
@@ -117,35 +119,36 @@ class WorkUp(ProbeResult):
         codes = ", ".join(f"{f.code} {f.name}" for f in self.before.findings[:3]) or "no finding"
         lines = [f"The log says: {self.before.status} ({codes}).", f"Before any test: {shares(self.prior)}."]
         for number, step in enumerate(self.tests, 1):
-            lines += [f"{number}. {step.test} ({step.steps:,} steps): {step.why}.", f"   {step.told}"]
+            lines += [f"{number}. {step.test} ({counted(step.steps, 'step')}): {step.why}.", f"   {step.told}"]
         lines.append(f"Stopped: {self.stopped}.")
         lines.append(f"After the tests: {shares(self.posterior)}.")
         lines += [f"What to do: {_said(a)}." for a in self.actions]
         for missed in self.untried:
-            if missed.why.startswith("it needs"):
+            if missed.why.startswith("it needs") and missed.bits >= LEAST_BITS:
                 lines.append(f"{missed.test} could have told more ({missed.bits:.2f} bits): {missed.why}.")
         new = [f for f in self.diagnosis.findings if f.code not in {g.code for g in self.before.findings}]
         lines += [f"What was measured adds {f.code} {f.name}: {f.summary}." for f in new]
         return "\n".join(lines)
 
     def rows(self) -> tuple[tuple[str, str], ...]:
-        likely = [(c, p) for c, p in self.ranked[:5] if p >= 0.01]
+        likely = [(c, p) for c, p in self.ranked[:5] if p >= LEAST_SHOWN]
         return (
             *((c, f"{percent(p)} (before {percent(self.prior[c])})") for c, p in likely),
             *(("do", _said(a)) for a in self.actions),
             *((f"test {n}, {s.test}", s.told) for n, s in enumerate(self.tests, 1)),
-            ("cost", f"{self.steps:,} of {self.budget:,} steps in {len(self.tests)} tests"),
+            ("cost", f"{self.steps:,} of {self.budget:,} steps in {counted(len(self.tests), 'test')}"),
             ("stopped", self.stopped),
         )
 
     def charts(self) -> tuple[Chart, ...]:
-        tops = dict.fromkeys([c for c, _ in ranked(self.prior)[:4]] + [c for c, _ in self.ranked[:SHOWN]])
-        names = sorted(list(tops)[: SHOWN + 2], key=lambda c: -self.posterior[c])
+        tops = dict.fromkeys(c for c, _ in [*self.ranked[:SHOWN], *ranked(self.prior)[:4]])
+        names = [c for c in tops if max(self.prior[c], self.posterior[c]) >= LEAST_SHOWN]
+        names.sort(key=lambda c: -self.posterior[c])
         out = []
         for title, causes in (("Before the tests", self.prior), ("After the tests", self.posterior)):
-            bars = tuple((c, 100 * causes[c]) for c in names)
+            bars = tuple((c, round(100 * causes[c], 1)) for c in names)
             out.append(Chart(title, x_label="how likely, %", bars=bars))
-        if self.tests:
+        if len(self.tests) > 1:
             x = list(range(len(self.tests) + 1))
             moves = [self.prior, *(s.after for s in self.tests)]
             lines = tuple(Line(c, x, [100 * m[c] for m in moves]) for c in names[:5])
@@ -169,6 +172,11 @@ class WorkUp(ProbeResult):
             "before": self.before.as_dict(),
             "diagnosis": self.diagnosis.as_dict(),
         }
+
+
+def counted(number: int, what: str) -> str:
+    """``"1 test"``, ``"2 tests"``."""
+    return f"{number:,} {what}{'s' * (number != 1)}"
 
 
 def shares(causes: Mapping[str, float], most: int = 4) -> str:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
 
 from lossdoctor.core.diagnosis import Diagnosis
 from lossdoctor.core.vocabulary import CAUSES
@@ -34,6 +38,17 @@ class Patient:
     optimizer: torch.optim.Optimizer | None = None
     forward: Callable[..., Any] | None = None
     reset: bool | Callable[[nn.Module], object] = True
+
+    @property
+    def rate(self) -> float | None:
+        """The peak learning rate of the run, where its log tells.
+
+        What an optimizer holds at the end of a schedule may be next to nothing, by which no test would learn anything.
+        """
+        history = self.diagnosis.history
+        curve = history.curve("learning_rate")
+        known = None if curve is None or not len(curve) else float(np.nanmax(curve.values))
+        return known if known is not None and 0 < known < math.inf else history.context.learning_rate
 
 
 @dataclass(frozen=True)
@@ -67,29 +82,71 @@ class Test:
         return [need for need in self.needs if getattr(patient, need) is None]
 
 
-def _probe(name: str, *, optimizer: bool = False, reset: bool = False, **options: Any) -> Callable[[Patient], Any]:
-    """A test of :mod:`lossdoctor.probes` in its usual form; it is imported when it is run."""
+def _probe(name: str, *, reset: bool = False, rate: bool = False) -> Callable[[Patient], ProbeResult]:
+    """A function of :mod:`lossdoctor.probes`, given all that the patient has and it takes; imported when it is run.
+
+    Args:
+        name: of the function.
+        reset: whether it is to look at the untrained model.
+        rate: whether it trains by the peak rate of the run, and not by that at its end.
+    """
 
     def run(patient: Patient) -> ProbeResult:
         from lossdoctor import probes
 
-        arguments: list[Any] = [patient.model, patient.loss_fn, patient.train_loader]
-        if optimizer:
-            arguments.append(patient.optimizer)
-        given = {"reset": patient.reset, **options} if reset else options
-        result: ProbeResult = getattr(probes, name)(*arguments, forward=patient.forward, progress=False, **given)
-        return result
+        function: Callable[..., ProbeResult] = getattr(probes, name)
+        offered = {
+            "optimizer": patient.optimizer,
+            "val_loader": patient.val_loader,
+            "forward": patient.forward,
+            "reset": patient.reset if reset else None,
+            "lr": patient.rate if rate and _one_rate(patient.optimizer) else None,
+        }
+        takes = inspect.signature(function).parameters
+        given = {k: v for k, v in offered.items() if k in takes and v is not None}
+        return function(patient.model, patient.loss_fn, patient.train_loader, progress=False, **given)
 
     return run
 
 
-# Costs are those of the tests' own defaults, at most.
+def _check_data(patient: Patient) -> ProbeResult:
+    from lossdoctor import probes
+
+    rate = None  # the steps of all but SGD do not grow with the inputs
+    if type(patient.optimizer).__name__ == "SGD" and patient.rate is not None:
+        rate = patient.rate / (1.0 + max(g["momentum"] for g in patient.optimizer.param_groups))  # type: ignore[union-attr]
+    result: ProbeResult = probes.check_data(patient.train_loader, val=patient.val_loader, lr=rate, progress=False)
+    return result
+
+
+def _compare_splits(patient: Patient) -> ProbeResult:
+    from lossdoctor import probes
+
+    parts = {"model": patient.model, "loss_fn": patient.loss_fn, "forward": patient.forward}
+    result: ProbeResult = probes.compare_splits(patient.train_loader, patient.val_loader, progress=False, **parts)
+    return result
+
+
+def _one_rate(optimizer: torch.optim.Optimizer | None) -> bool:
+    """Whether one learning rate can stand for all parameter groups."""
+    return optimizer is not None and len({float(g["lr"]) for g in optimizer.param_groups}) == 1
+
+
+# Costs are those of the tests' own defaults, at most. overfit_subset is not here: it costs twice what overfit_one_batch
+# does and tells nearly the same.
 MENU: tuple[Test, ...] = (
     Test("initial_loss", _probe("check_initial_loss", reset=True), 8),
-    Test("check_gradients", _probe("check_gradients", optimizer=True), 6),
-    Test("overfit_one_batch", _probe("overfit_one_batch", optimizer=True, reset=True), 900),
-    Test("overfit_subset", _probe("overfit_subset", optimizer=True, reset=True), 1500),
-    Test("lr_range_test", _probe("lr_range_test", optimizer=True), 180, ("optimizer",)),
-    Test("curvature", _probe("curvature", optimizer=True), 600),
-    Test("gradient_noise_scale", _probe("gradient_noise_scale", optimizer=True), 64),
+    Test("check_data", _check_data, 100),
+    Test("compare_splits", _compare_splits, 100, ("val_loader",)),
+    Test("eval_mode_gap", _probe("eval_mode_gap"), 300),
+    Test("check_gradients", _probe("check_gradients"), 20),
+    Test("gradient_noise_scale", _probe("gradient_noise_scale"), 64),
+    Test("random_input", _probe("random_input_test", rate=True), 400),
+    Test("shuffle_test", _probe("shuffle_test"), 400),
+    Test("shuffled_label", _probe("shuffled_label_test", reset=True, rate=True), 600),
+    Test("lr_range_test", _probe("lr_range_test"), 180, ("optimizer",)),
+    Test("lr_trial", _probe("lr_trial"), 500, ("optimizer",)),
+    Test("resume_test", _probe("resume_test"), 20, ("optimizer",)),
+    Test("curvature", _probe("curvature"), 600),
+    Test("overfit_one_batch", _probe("overfit_one_batch", reset=True, rate=True), 900),
 )

@@ -13,6 +13,7 @@ from lossdoctor.probes.chart import Chart, Line, Mark
 from lossdoctor.probes.result import ProbeResult
 from lossdoctor.signal.tails import student_quantile
 
+MOST_LINES = 6  # that can be told apart in one chart
 SURE = 0.05  # the chance of calling one remedy of all those measured helpful that is not
 
 
@@ -125,7 +126,7 @@ class Effect:
                 else f"saves {self.saved} of {len(self.before)} runs from NaN"
             )
         if self._pairs:
-            noise = f" ± {short(self.error)}" if math.isfinite(self.error) else ""
+            noise = f" ± {self.error:.2g}" if math.isfinite(self.error) else ""
             way = "lower" if self.gain >= 0 else "higher"
             parts.append(f"loss {short(abs(self.gain))}{noise} {way} ({percent(abs(self.relative))})")
         return f"{self.verdict}: {'; '.join(parts) or 'no run ended'}"
@@ -172,11 +173,13 @@ class Proof(ProbeResult):
         return tuple(out)
 
     def charts(self) -> tuple[Chart, ...]:
-        bars = tuple((e.remedy, 100 * e.relative) for e in self.effects if math.isfinite(e.relative))
+        bars = tuple((e.remedy, round(100 * e.relative, 1)) for e in self.effects if math.isfinite(e.relative))
+        base, *others = [t for t in self.trials if t.phase == "screening"]
+        far = sorted(others, key=lambda t: (-len(t.points), t.value))  # those that came far, then low
         lines = tuple(
             Line(t.remedy, [p[0] for p in t.points], [p[1] for p in t.points])
-            for t in self.trials
-            if t.phase == "screening" and len(t.points) > 1
+            for t in (base, *far[: MOST_LINES - 1])
+            if len(t.points) > 1
         )
         out = []
         if bars:

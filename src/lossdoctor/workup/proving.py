@@ -156,7 +156,7 @@ def _verdict(runs: ShortRuns, best: Effect | None, ranked: Sequence[Effect]) -> 
         on = f"runs of {runs.length:,} steps, {len(best.before)} seeds"
         if best.saved:
             return f"{best.remedy} saves {best.saved} of {len(best.before)} runs from NaN ({on}): go on with it."
-        noise = f" ± {short(best.error)}" if best.error > 0 else ", the same for every seed"
+        noise = f" ± {best.error:.2g}" if best.error > 0 else ", the same for every seed"
         return (
             f"{best.remedy} lowers the validation loss by {short(best.gain)}{noise}, {percent(best.relative)} ({on}):"
             " go on with it."

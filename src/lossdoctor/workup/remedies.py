@@ -123,7 +123,7 @@ def changes(action: Action, keys: Keys) -> list[Change]:
 
     >>> keys = Keys({"lr": 0.1, "clip_norm": None})
     >>> [c.name for c in changes(Action("reduce_learning_rate"), keys)]
-    ['lr 0.1 to 0.0333333', 'lr 0.1 to 0.01']
+    ['lr 0.1 to 0.0333', 'lr 0.1 to 0.01']
     >>> [dict(c.values) for c in changes(Action("clip_gradients", "at a norm of 2.5, say"), keys)]
     [{'clip_norm': 2.5}, {'clip_norm': 1.0}]
     """
@@ -181,7 +181,7 @@ def _told(values: Config, config: Config) -> str:
 
 
 def _shown(value: Any) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def _both(*parts: list[Config]) -> list[Config]:

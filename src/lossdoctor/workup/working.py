@@ -21,14 +21,13 @@ from lossdoctor.engine import diagnose
 from lossdoctor.probes.progress import Progress, shown
 from lossdoctor.probes.subject import Subject
 from lossdoctor.workup.beliefs import information, prior, ranked, stands_out, updated
-from lossdoctor.workup.chain import Step, Untried, WorkUp
+from lossdoctor.workup.chain import LEAST_BITS, Step, Untried, WorkUp, counted
 from lossdoctor.workup.cures import actions_for
 from lossdoctor.workup.experience import Experience, experience
 from lossdoctor.workup.menu import MENU, Patient, Test
 
 SURE = 0.8
 AHEAD = 3.0
-LEAST_BITS = 0.02  # what a test must be expected to tell to be worth running
 _NOBODY = nn.LayerNorm(1)  # stands for the model where only a loader is to be guarded
 OVERHEAD = 10  # steps that every test costs beside its own: to set up, and to read
 
@@ -222,7 +221,7 @@ def _result(
 
 
 def _verdict(work: _Work, cause: str | None, first: str, share: float, stopped: str) -> str:
-    cost = f"after {len(work.chain)} test{'s' * (len(work.chain) != 1)} of {work.spent:,} steps"
+    cost = f"after {counted(len(work.chain), 'test')} of {counted(work.spent, 'step')}"
     was = f"before {percent(work.prior[first])}"
     if cause == "normal":
         return f"Nothing seems wrong ({percent(share)}, {was}) {cost}."
