@@ -129,6 +129,8 @@ def test_a_loss_that_depends_on_nothing() -> None:
         "does not depend"
         in overfit_one_batch(model, F.cross_entropy, [batch], torch.optim.SGD(model.parameters(), 1)).verdict
     )
+    with pytest.raises(UsageError, match="all parameters are frozen"):
+        overfit_one_batch(model, F.cross_entropy, [batch])
 
 
 def test_too_small_a_model() -> None:

@@ -86,9 +86,14 @@ def fresh(subject: Subject, rate: float | None, scale: float, *, decay: bool = F
         rate: the rate in place of the optimizer's own; with several groups the largest becomes this.
         scale: factor on all rates.
         decay: whether weight decay stays on.
+
+    Raises:
+        UsageError: there is no optimizer, and nothing to give to one.
     """
     optimizer = subject.optimizer
     if optimizer is None:
+        if not subject.parameters:
+            raise UsageError("all parameters are frozen (requires_grad is False): there is nothing to train")
         optimizer = torch.optim.Adam(subject.parameters, lr=1e-3)
     optimizer.state.clear()
     for name in ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks"):
