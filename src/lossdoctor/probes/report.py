@@ -205,11 +205,10 @@ class CheckupReport:
         }
 
     def __str__(self) -> str:
-        from lossdoctor.render.probes import report_text
+        found = [f"  {r.title or r.test}: {r.verdict}" for r in self.worst_first()]
+        steps = [f"  {i}. {step}" for i, step in enumerate(self.next_steps, 1)]
+        return "\n".join(
+            [f"{self.target}: {self.status}. {self.basis}", *found, *(["Next steps", *steps] if steps else [])]
+        )
 
-        return report_text(self)
-
-    def _repr_html_(self) -> str:
-        from lossdoctor.render.probes import report_notebook
-
-        return report_notebook(self)
+    _repr_html_ = ProbeResult._repr_html_  # the one way from here to the renderers

@@ -7,9 +7,9 @@
     by zero.
 """
 
-from lossdoctor.render.probes.notebook import notebook, report_notebook
-from lossdoctor.render.probes.page import page
+from lossdoctor.render.probes.document import page
+from lossdoctor.render.probes.fragments import notebook
 from lossdoctor.render.probes.pictures import plot
-from lossdoctor.render.probes.text import print_checkup, report_text, text
+from lossdoctor.render.probes.terminal import print_checkup, report_text, text
 
-__all__ = ["notebook", "page", "plot", "print_checkup", "report_notebook", "report_text", "text"]
+__all__ = ["notebook", "page", "plot", "print_checkup", "report_text", "text"]

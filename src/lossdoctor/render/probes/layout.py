@@ -18,7 +18,7 @@ from lossdoctor.render.series import minmax
 
 MOST_BARS = 40
 _POINTS = 2_000
-_SPAN = 1e300  # beyond it distances overflow
+_LARGEST, _SMALLEST = 1e290, 1e-290  # of what is shown: beyond, distances overflow and logarithms end
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class Prepared:
 
     def shows(self, bar: Bar) -> bool:
         """Whether a bar has a length on its axis."""
-        return math.isfinite(bar.value) and (bar.value > 0 if self.log_x else bar.value != 0)
+        return bar.value != 0 and _can_be_shown(bar.value, self.log_x)
 
     def share_x(self, at: float) -> float:
         """How far along the x axis a value lies: 0 to 1."""
@@ -128,6 +128,10 @@ class Prepared:
         return self.curves
 
 
+def _can_be_shown(value: float, log: bool) -> bool:
+    return abs(value) < _LARGEST and (value > _SMALLEST or not log)
+
+
 def _share(at: float, ends: tuple[float, float], log: bool) -> float:
     low, high, value = (math.log10(v) if log else v for v in (*ends, at))
     return (value - low) / (high - low)
@@ -143,12 +147,12 @@ def prepare(chart: Chart) -> Prepared:
     bars = _bars(chart.bars)
     curves = () if bars else _curves(chart)
     log_x = chart.log_x or (bool(bars) and chart.log_y)
-    marks = [m for m in chart.marks if math.isfinite(m.at) and (m.at > 0 or not _is_log(chart, m, bool(bars)))]
+    marks = [m for m in chart.marks if _can_be_shown(m.at, _is_log(chart, m, bool(bars)))]
     upright = [m for m in marks if bars or m.axis == "x"]
     level = [m for m in marks if not bars and m.axis == "y"]
     bands = () if bars else chart.bands
     if bars:
-        shown = [b.value for b in bars if math.isfinite(b.value) and (b.value > 0 or not log_x)]
+        shown = [b.value for b in bars if _can_be_shown(b.value, log_x)]
         x, y = _bar_limits([*shown, *(m.at for m in upright)], log=log_x), (0.0, 1.0)
     else:
         x = limits([*(c.x for c in curves), np.array([m.at for m in upright])], log=log_x, margin=0.02)
@@ -193,9 +197,9 @@ def _curve(line: Line, log_x: bool, log_y: bool, pen: int) -> Curve:
     x, y = (np.asarray(v, dtype=np.float64).reshape(-1) for v in (line.x, line.y))
     x, y = x[: len(y)], y[: len(x)]
     # Matplotlib and pixels alike fail on the widest range of doubles.
-    fine = (np.abs(x) < _SPAN) & (np.abs(y) < _SPAN)
-    fine &= (x > 0) | (not log_x)
-    fine &= (y > 0) | (not log_y)
+    fine = (np.abs(x) < _LARGEST) & (np.abs(y) < _LARGEST)
+    fine &= (x > _SMALLEST) | (not log_x)
+    fine &= (y > _SMALLEST) | (not log_y)
     kept = np.flatnonzero(fine)
     if line.kind != "points" and len(kept) > _POINTS:
         kept = kept[minmax(y[kept], _POINTS)]
@@ -218,7 +222,7 @@ def limits(values: Sequence[Values], *, log: bool, margin: float) -> tuple[float
     low, high = float(together.min()), float(together.max())
     if log:
         wide = max((math.log10(high) - math.log10(low)) * margin, 0.05 if high > low else 0.5)
-        return max(low * 10**-wide, 1e-300), min(high * 10**wide, _SPAN)
+        return max(low * 10**-wide, 1e-300), min(high * 10**wide, 1e300)
     room = (high - low) * margin or abs(high) * 0.1 or 1.0
     return low - room, high + room
 

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from lossdoctor.lab.result import Panel
 from lossdoctor.render import words
-from lossdoctor.render.canvas import dress, literal, tick_labels
+from lossdoctor.render.canvas import dress, far_ticks, literal, tick_labels
 from lossdoctor.render.escape import visible
-from lossdoctor.render.lab.axes import columns_for, log_ticks, text_width
 from lossdoctor.render.probes.layout import Bar, Curve, Prepared, band_tint
 from lossdoctor.render.probes.places import Place, Tag, lanes, spread
 from lossdoctor.render.style import DASHES, Style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
 
 FONT = 8.5
 LANE = FONT + 3.5  # points: the height of a lane of names, and of a row of the legend
@@ -130,7 +130,20 @@ def _ticks(axes: Axes, ready: Prepared) -> None:
     if not log_y and not ready.bars:
         axes.yaxis.set_major_locator(MaxNLocator(6))
         axes.yaxis.set_major_formatter(Whole())
-    log_ticks(axes, Panel("", "", "", log_x=ready.log_x, log_y=log_y))
+    for log, axis, ends in ((ready.log_x, axes.xaxis, ready.x), (log_y, axes.yaxis, ready.y)):
+        if log and not far_ticks(axis, ends):
+            _log_ticks(axis, ends)
+
+
+def _log_ticks(axis: Axis, ends: tuple[float, float]) -> None:
+    """Within a few powers of ten plain numbers, 2 and 5 among them where those are very few; else powers."""
+    from matplotlib.ticker import FuncFormatter, LogFormatterSciNotation, LogLocator, NullFormatter
+
+    decades = math.log10(ends[1] / ends[0])
+    close, plain = decades < 2.2, decades < 5 and ends[0] >= 1e-5 and ends[1] <= 1e6
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if close else (1.0,), numticks=12 if close else 7))
+    axis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}") if plain else LogFormatterSciNotation())
+    axis.set_minor_formatter(NullFormatter())
 
 
 def names_rows(ready: Prepared, room: float) -> int:
@@ -142,8 +155,18 @@ def _legend_rows(ready: Prepared, room: float) -> tuple[int, int]:
     labels = [named(c.name) for c in ready.legend]
     if not labels:
         return 0, 1
-    columns = columns_for(labels, room * 1.25)
+    # 40 points are for the piece of the curve and the distance to the next name.
+    columns = max(1, min(len(labels), int(1.1 * room / (40 + max(text_width(label) for label in labels)))))
     return math.ceil(len(labels) / columns), columns
+
+
+@cache
+def text_width(text: str) -> float:
+    """The width of a name in points."""
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import text_to_path
+
+    return float(text_to_path.get_text_width_height_descent(text, FontProperties(size=FONT), ismath=False)[0])
 
 
 def _lanes(ready: Prepared, room: float) -> tuple[list[Place], int]:
@@ -151,12 +174,12 @@ def _lanes(ready: Prepared, room: float) -> tuple[list[Place], int]:
     tags = [
         Tag(
             room * (ready.share_x(n.start) + ready.share_x(n.end)) / 2,
-            text_width(named(n.label), FONT) * (_BOLD if n.good else 1.0),
+            text_width(named(n.label)) * (_BOLD if n.good else 1.0),
             leader=n.band is None,
         )
         for n in ready.above
     ]
-    beside = max((_LEVEL + text_width(named(m.label), FONT) for m in ready.level), default=0.0)
+    beside = max((_LEVEL + text_width(named(m.label)) for m in ready.level), default=0.0)
     places = lanes(tags, room + beside)  # above the names of the level marks there is room, too
     return places, 1 + max((p.lane for p in places), default=-1)
 
@@ -184,7 +207,7 @@ def keep_right(axes: Axes, ready: Prepared) -> Any:
     """An invisible name that keeps the room which the names of level marks will need; None where there are none."""
     if not ready.level:
         return None
-    widest = max((named(m.label) for m in ready.level), key=lambda label: text_width(label, FONT))
+    widest = max((named(m.label) for m in ready.level), key=text_width)
     place: dict[str, Any] = {"xycoords": "axes fraction", "xytext": (_LEVEL, 0), "textcoords": "offset points"}
     bold = "bold" if any(m.good for m in ready.level) else "normal"
     return axes.annotate(

@@ -117,7 +117,9 @@ class _Drawing:
         yield _rule(self.left, self.bottom, self.right, self.bottom, _SOFT)
         for at, label in _ticks(self.x, 6):
             x = self.x(at)
-            yield _rule(x, self.top, x, self.bottom, _GRID) + _text(x, self.bottom + 15, label, _SOFT, "middle")
+            # The last number may not reach beyond the picture.
+            middle = min(x, self.width - 2 - width_of(label) / 2)
+            yield _rule(x, self.top, x, self.bottom, _GRID) + _text(middle, self.bottom + 15, label, _SOFT, "middle")
         if not self.ready.bars:
             yield _rule(self.left, self.top, self.left, self.bottom, _SOFT)
             for at, label in _ticks(self.y, 5):

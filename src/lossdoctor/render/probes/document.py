@@ -15,7 +15,7 @@ from lossdoctor.render.escape import markup
 from lossdoctor.render.html import asset as report_asset
 from lossdoctor.render.probes.outcome import Outcome, outcome_of, status_of
 from lossdoctor.render.probes.svg import chart_svg
-from lossdoctor.render.probes.text import name_of, speaks
+from lossdoctor.render.probes.terminal import name_of, speaks
 from lossdoctor.render.style import STYLES
 
 

@@ -8,7 +8,7 @@ from lossdoctor.render import words
 from lossdoctor.render.escape import markup
 from lossdoctor.render.probes.outcome import Outcome, outcome_of, status_of
 from lossdoctor.render.probes.svg import chart_svg
-from lossdoctor.render.probes.text import name_of
+from lossdoctor.render.probes.terminal import name_of
 
 # White on these reads on any ground, dark or light.
 _TINTS = {
@@ -28,17 +28,18 @@ _BADGE = "color:#fff;border-radius:4px;padding:1px 7px;font-weight:700;white-spa
 _CELL = "text-align:left;padding:0 14px 0 0;background:none;border:0;vertical-align:top"
 
 
-def notebook(result: ProbeResult) -> str:
+def notebook(result: ProbeResult | CheckupReport) -> str:
     """A result as an HTML fragment: outcome, verdict, numbers and charts. Whatever is shown is escaped.
+
+    A checkup is what was found and what to do, then every test behind a click.
 
     >>> notebook(ProbeResult(outcome="passed", verdict="1 < 2")).count("1 &lt; 2")
     1
     """
-    return f'<div style="{_BOX}">{_result(result)}</div>'
+    return f'<div style="{_BOX}">{_report(result) if isinstance(result, CheckupReport) else _result(result)}</div>'
 
 
-def report_notebook(report: CheckupReport) -> str:
-    """A checkup as an HTML fragment: what was found and what to do, then every test behind a click."""
+def _report(report: CheckupReport) -> str:
     causes = "; ".join(f"{words.plain(c.name)} {words.percent(c.likelihood)}" for c in report.causes)
     steps = "".join(f"<li>{markup(step)}</li>" for step in report.next_steps)
     results = "".join(
@@ -52,10 +53,10 @@ def report_notebook(report: CheckupReport) -> str:
     )
     skipped = "".join(f"<div>{markup(report.title(s.test))} was not run: {markup(s.why)}</div>" for s in report.skipped)
     return (
-        f'<div style="{_BOX}">{_badge(status_of(report))} <b>{markup(report.target)}</b><br>{markup(report.basis)}'
+        f"{_badge(status_of(report))} <b>{markup(report.target)}</b><br>{markup(report.basis)}"
         + (f"<div><b>Likeliest causes:</b> {markup(causes)}</div>" if causes else "")
         + (f"<b>Next steps</b><ol style='margin:0 0 6px'>{steps}</ol>" if steps else "")
-        + f'{results}<div style="opacity:.75">{errors}{skipped}</div></div>'
+        + f'{results}<div style="opacity:.75">{errors}{skipped}</div>'
     )
 
 
