@@ -9,9 +9,9 @@ were) with SGD, momentum, Adam and AdamW. Each suggestion is trained with, at a 
 - plain: (final − best) / |best|, which has no meaning for losses near zero or below, and is given for comparison.
 
 All three sweep from 1e-7 to 10 with the same number of steps. torch-lr-finder's suggestion is that of its ``plot()``
-(steepest gradient, 10 points skipped before and 5 after), Lightning's that of ``Tuner.lr_find`` (steepest gradient over the rate,
-10 and 1 skipped), both by the packages themselves. ``--cost`` instead measures the time over that of a plain loop of as
-many steps. Bars: regret at most 5 % in the median and 20 % at worst, cost at most 1.05.
+(steepest gradient, 10 points skipped before, 5 after), Lightning's that of ``Tuner.lr_find`` (steepest gradient over
+the rate, 10 and 1 skipped), both by the packages themselves. ``--cost`` instead measures the time over that of a plain
+loop of as many steps. Bars: regret at most 5 % in the median and 20 % at worst, cost at most 1.05.
 """
 
 from __future__ import annotations

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from lossdoctor.probes.labels_matter import shuffled_label_test as shuffled_label_test
     from lossdoctor.probes.lr_range import LRRangeResult as LRRangeResult
     from lossdoctor.probes.lr_range import lr_range_test as lr_range_test
-    from lossdoctor.probes.lr_trial import LRTrialResult as LRTrialResult
-    from lossdoctor.probes.lr_trial import lr_trial as lr_trial
+    from lossdoctor.probes.lr_trials import LRTrialResult as LRTrialResult
+    from lossdoctor.probes.lr_trials import lr_trial as lr_trial
     from lossdoctor.probes.noise_scale import NoiseScaleResult as NoiseScaleResult
     from lossdoctor.probes.noise_scale import gradient_noise_scale as gradient_noise_scale
     from lossdoctor.probes.overfit import overfit_one_batch as overfit_one_batch
@@ -63,7 +63,7 @@ _EXPORTS = {
     "GradientsResult": "lossdoctor.probes.gradients_result",
     "InitialLossResult": "lossdoctor.probes.initial_loss",
     "LRRangeResult": "lossdoctor.probes.lr_range",
-    "LRTrialResult": "lossdoctor.probes.lr_trial",
+    "LRTrialResult": "lossdoctor.probes.lr_trials",
     "LayerGradient": "lossdoctor.probes.gradients_result",
     "LossSuggestion": "lossdoctor.probes.data.loss_choice",
     "NoiseScaleResult": "lossdoctor.probes.noise_scale",
@@ -86,7 +86,7 @@ _EXPORTS = {
     "gradient_check": "lossdoctor.probes.gradients_numerical",
     "gradient_noise_scale": "lossdoctor.probes.noise_scale",
     "lr_range_test": "lossdoctor.probes.lr_range",
-    "lr_trial": "lossdoctor.probes.lr_trial",
+    "lr_trial": "lossdoctor.probes.lr_trials",
     "overfit_one_batch": "lossdoctor.probes.overfit",
     "overfit_subset": "lossdoctor.probes.overfit",
     "random_input_test": "lossdoctor.probes.input_matters",

@@ -55,6 +55,7 @@ class Reading:
         smoothed: of the same length as the sweep.
         depth: how far the smoothed loss falls below the start.
         error: standard error of a smoothed loss, from the noise of the batches.
+        sure: from this depth on a fall is one.
         steepest: the rate at which the smoothed loss falls fastest over the logarithm of the rate.
         valley: the lowest rate at which the smoothed loss is nearly at its least. Where a valley has a broad floor, as
             when little is left to learn, that is where the floor begins.
@@ -65,6 +66,7 @@ class Reading:
     smoothed: Floats
     depth: float
     error: float
+    sure: float
     steepest: float
     valley: float
     stable: float
@@ -73,7 +75,7 @@ class Reading:
     @property
     def falls(self) -> bool:
         """Whether the loss fell by more than its noise explains."""
-        return self.depth > SURE * self.error
+        return self.depth > self.sure
 
 
 def head_of(sweep: Sweep) -> Head:
@@ -124,9 +126,10 @@ def read(sweep: Sweep, head: Head, width: float = WIDTH) -> Reading:
     capped = np.where(np.isfinite(losses), np.minimum(losses, cap), cap)
     smoothed, shrink = smooth(capped, sweep.spacing, width)
     error = head.noise * shrink
+    sure = SURE * math.hypot(error, head.error)  # the start is known no better than its few losses allow
     lowest = np.minimum.accumulate(smoothed)
     fallen = head.level - lowest
-    deep = (fallen > SURE * error) & (fallen > fallen.max() / 2)  # the bumps of a beginning fall are no edge
+    deep = (fallen > sure) & (fallen > fallen.max() / 2)  # the bumps of a beginning fall are no edge
     lost = deep & (smoothed - lowest > REBOUND * fallen + error)
     stable = max(int(np.argmax(lost)) - 1, 0) if lost.any() else max(sweep.taken - 1, 0)
     least = int(np.argmin(smoothed[: stable + 1]))
@@ -134,11 +137,12 @@ def read(sweep: Sweep, head: Head, width: float = WIDTH) -> Reading:
     floor = float(smoothed[least]) + max(FLOOR * depth, 0.0) + error / 4
     valley = int(np.argmax(smoothed[: least + 1] <= floor))
     slope = np.gradient(smoothed, np.log(rates))
-    above = np.flatnonzero(smoothed[least:] > head.level + SURE * math.hypot(error, head.error))
+    above = np.flatnonzero(smoothed[least:] > head.level + sure)
     return Reading(
         smoothed=smoothed,
         depth=depth,
         error=error,
+        sure=sure,
         steepest=float(rates[int(np.argmin(slope[: valley + 1]))]),
         valley=float(rates[valley]),
         stable=float(rates[stable]),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lossdoctor.probes.lr_range_reading import SURE, Head, Reading, Sweep
+from lossdoctor.probes.lr_range_reading import Head, Reading, Sweep
 
 FAR = 10.0  # from this factor on the present rate is far from the suggestion
 NEAR = 3.0  # up to this factor the present rate is as good, as far as the test can tell
@@ -17,9 +17,7 @@ def confidence(reading: Reading, head_end: float) -> float:
         reading: of a sweep that falls.
         head_end: the last of the rates that the start was judged by.
     """
-    sure = 0.9 if reading.depth > 3 * SURE * reading.error else 0.75
-    if reading.diverges is None:
-        sure -= 0.05
+    sure = 0.9 if reading.depth > 3 * reading.sure else 0.75
     # Where the losses fell already, neither the start nor its noise is known.
     return round(sure / 2 if head_end > reading.valley / 10 else sure, 2)
 
@@ -61,7 +59,7 @@ def nothing(coarse: Sweep, head: Head, reading: Reading | None, lowest: float, h
         )
     fell = (
         f"No suggestion: the smoothed loss falls by {max(reading.depth, 0.0):.3g} from {head.level:.4g}, and its noise"
-        f" (± {reading.error:.2g} once smoothed) explains {SURE * reading.error:.2g}."
+        f" (± {head.noise:.2g} from batch to batch) explains {reading.sure:.2g}."
     )
     if reading.diverges is None:
         return f"{fell} It does not explode up to {highest:g} either: check that the loss depends on the weights."

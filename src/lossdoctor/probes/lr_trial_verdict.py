@@ -17,7 +17,7 @@ AUDIBLE = 0.25  # of the noise from batch to batch: less is there on the same ba
 
 
 class Compared(Protocol):
-    """What is needed of a run; see :class:`lossdoctor.probes.lr_trial.Trial`."""
+    """What is needed of a run; see :class:`lossdoctor.probes.lr_trials.Trial`."""
 
     @property
     def factor(self) -> float: ...
@@ -39,7 +39,7 @@ class Compared(Protocol):
 
 @dataclass(frozen=True)
 class Opinion:
-    """See :class:`lossdoctor.probes.lr_trial.LRTrialResult`."""
+    """See :class:`lossdoctor.probes.lr_trials.LRTrialResult`."""
 
     better: str
     best: float
