@@ -81,6 +81,9 @@ def test_where_the_present_rate_diverges() -> None:
     assert (hopeless.better, hopeless.outcome) == ("unclear", "failed")
     assert "not the rate alone" in hopeless.verdict
     assert hopeless.steps < 30
+    (chart,) = hopeless.charts()
+    assert all(math.isfinite(v) for one in chart.lines for v in one.y)
+    assert {told for _, told in hopeless.rows()} == {"diverged"}
 
 
 @pytest.mark.parametrize(
@@ -212,6 +215,7 @@ def test_what_is_shown() -> None:
     assert [len(one.x) for one in chart.lines] == [30] * 5
     assert result.rows()[0][0].startswith("rate 0.0001")
     assert "validation" in result.rows()[0][1]
+    assert "nan" not in str(result)
     assert result.test in TESTS
     assert set(result.causes) <= set(CAUSES)
     assert result.measurements[0].value == pytest.approx(result.present * result.best)

@@ -84,7 +84,7 @@ class LRTrialResult(ProbeResult):
     def charts(self) -> tuple[Chart, ...]:
         lines = []
         for trial in self.trials:
-            losses = np.array(trial.losses)
+            losses = np.array([v for v in trial.losses if math.isfinite(v)])  # at most the last one is not
             smoothed = smooth(losses, 1.0, 5.0)[0].tolist() if len(losses) else []
             name = f"{trial.rate:.2g} (×{trial.factor:.2g})" + (", diverged" if trial.diverged else "")
             lines.append(Line(name, tuple(range(1, len(smoothed) + 1)), tuple(smoothed)))
@@ -99,14 +99,17 @@ class LRTrialResult(ProbeResult):
 def _row(trial: Trial) -> str:
     if trial.diverged:
         return "diverged"
-    told = f"loss {trial.last:.4g}"
-    if trial.factor != 1.0:
-        told += f", {trial.difference:+.2g} ± {trial.error:.1g}"
+    told = f"loss {trial.last:.4g}{_beside(trial.difference, trial.error, trial.factor)}"
     if trial.validation is not None:
         told += f"; validation {trial.validation:.4g}"
-        if trial.factor != 1.0 and trial.validation_difference is not None and trial.validation_error is not None:
-            told += f", {trial.validation_difference:+.2g} ± {trial.validation_error:.1g}"
+        told += _beside(trial.validation_difference, trial.validation_error, trial.factor)
     return told
+
+
+def _beside(difference: float | None, error: float | None, factor: float) -> str:
+    if factor == 1.0 or difference is None or error is None or not math.isfinite(difference):
+        return ""
+    return f", {difference:+.2g}" + (f" ± {error:.1g}" if math.isfinite(error) else "")
 
 
 def lr_trial(
