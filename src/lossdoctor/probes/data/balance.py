@@ -10,7 +10,7 @@ from lossdoctor.probes.data.finding import DataFinding, listed
 from lossdoctor.probes.data.remedy import Remedy
 from lossdoctor.probes.data.table import Table, Target
 
-_IMBALANCED, _SEVERE = 10.0, 100.0  # how many times more often the commonest class occurs than the rarest
+_IMBALANCED = 10.0  # how many times more often the commonest class occurs than the rarest
 _FEW = 10  # examples of a class below which nothing can be said about it
 
 
@@ -64,7 +64,7 @@ def _single(table: Table, name: str) -> DataFinding:
         causes = {"labels-uninformative": 3.0}
     return DataFinding(
         check="balance",
-        severity="warning" if placeholder else "critical",
+        severity="info" if placeholder else "critical",
         summary=summary,
         value=1.0,
         causes=causes,
@@ -122,8 +122,7 @@ def _imbalance(target: Target, counts: np.ndarray) -> list[DataFinding]:
         return []
     top, low = int(np.argmax(counts)), int(np.argmin(np.where(counts > 0, counts, counts.max() + 1)))
     share = float(counts[top] / counts.sum())
-    weights = [round(float(counts.sum() / (len(present) * c)), 3) if c else 0.0 for c in counts]
-    given = f"{weights}" if len(weights) <= 20 else "counts.sum() / (len(counts) * counts)"
+    lines = "counts = torch.bincount(y_train).clamp_min(1)\nweight = counts.sum() / (len(counts) * counts)"
     summary = (
         f"class {target.classes[top]!r} occurs {ratio:,.0f} times as often as {target.classes[low]!r}; always answering"
         f" {target.classes[top]!r} is right in {percent(share)}, so judge by more than accuracy"
@@ -131,18 +130,17 @@ def _imbalance(target: Target, counts: np.ndarray) -> list[DataFinding]:
     remedy = Remedy(
         what="Weigh the classes by the inverse of their frequency (or its root, where the loss becomes too noisy), or"
         " draw them evenly with WeightedRandomSampler.",
-        code=f"weight = torch.tensor({given})\nloss_fn = torch.nn.CrossEntropyLoss(weight=weight)",
+        code=f"{lines}\nloss_fn = torch.nn.CrossEntropyLoss(weight=weight)",
     )
-    severity = "warning" if ratio >= _SEVERE else "info"
     return [
         DataFinding(
             check="imbalance",
-            severity=severity,
+            severity="info",
             summary=summary,
             value=ratio,
             count=int(counts[low]),
             numbers={"majority_share": share, "rarest": float(counts[low])},
-            causes={"too-little-data": 1.3, "loss-misused": 1.3} if severity == "warning" else {},
+            causes={"loss-misused": 1.2},
             remedy=remedy,
         )
     ]
@@ -159,17 +157,18 @@ def _unseen(case: Case, target: Target, counts: np.ndarray) -> list[DataFinding]
     if not unseen:
         return []
     rows = int(sum(counted[theirs.classes.index(c)] for c in unseen))
+    many = rows >= max(3, 0.005 * case.val.examples)
     summary = (
         f"{len(unseen):,} classes of the validation part are not in the training part ({listed(unseen)}; {rows:,} rows)"
     )
     return [
         DataFinding(
             check="labels",
-            severity="warning",
+            severity="warning" if many else "info",
             summary=summary,
             value=float(len(unseen)),
             count=rows,
-            causes={"validation-differs": 6.0},
+            causes={"validation-differs": 6.0} if many else {},
             remedy=Remedy(what="Split by class: stratify=y."),
         )
     ]

@@ -39,12 +39,12 @@ def within(table: Table) -> list[DataFinding]:
         found.append(
             DataFinding(
                 check="blank-rows",
-                severity="warning" if count > 0.01 * table.examples else "info",
+                severity="warning" if count > 0.05 * table.examples else "info",
                 summary=summary,
                 value=count / table.examples,
                 count=count,
                 rows=rows_of(table, rows),
-                causes={"bad-data": 2.5} if count > 0.01 * table.examples else {},
+                causes={"bad-data": 2.5} if count > 0.05 * table.examples else {},
                 remedy=Remedy(what="Look at how they came about; leave them out."),
             )
         )

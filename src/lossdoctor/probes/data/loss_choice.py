@@ -51,7 +51,7 @@ class LossSuggestion:
 
 
 def suggest(table: Table, base: Baseline | None) -> LossSuggestion | None:
-    """The loss that fits the target; None where there is none, or too little of it.
+    """The loss that fits the target; None where there is none, too little of it, or one of several numbers.
 
     For numbers three estimators of a location are compared on the residuals of the baseline: the mean (MSE), Huber's
     with delta = 1.345 · 1.4826 · MAD, and the median (MAE), by their asymptotic variances σ², E[ψ²] / E[ψ']² and
@@ -64,6 +64,8 @@ def suggest(table: Table, base: Baseline | None) -> LossSuggestion | None:
         return None
     if target.kind != "numbers":
         return _classes(target)
+    if target.outputs > 1:
+        return None
     y = target.first
     y = y[np.isfinite(y)]
     if len(y) < 40 or y.min() == y.max():
@@ -71,11 +73,7 @@ def suggest(table: Table, base: Baseline | None) -> LossSuggestion | None:
     residuals = base.residuals if base is not None and len(base.residuals) else y - np.median(y)
     of = "of a linear baseline" if base is not None and base.linear else "from the median"
     skewness = kelly_skewness(y)
-    if target.outputs == 1:
-        special = _counts(y, target, skewness) or _positive(y, skewness)
-        if special is not None:
-            return special
-    return _tails(residuals, of, skewness)
+    return _counts(y, target, skewness) or _positive(y, skewness) or _tails(residuals, of, skewness)
 
 
 def _tails(r: Values, of: str, skewness: float) -> LossSuggestion:
@@ -166,6 +164,8 @@ def _counts(y: Values, target: Target, skewness: float) -> LossSuggestion | None
     if y.min() > 2 or y.mean() > 1000:  # whole by rounding: prices, years
         return None
     dispersion = float(y.var() / y.mean())
+    if skewness < 0.1 and not 0.7 <= dispersion <= 1.3:  # grades, digits
+        return None
     reason = f"the target counts (whole numbers from {y.min():.0f} to {y.max():.0f}, mean {short(float(y.mean()))})"
     code = "loss_fn = torch.nn.PoissonNLLLoss()  # the model gives the logarithm of the mean"
     if dispersion > 3:

@@ -142,7 +142,7 @@ def _proportional(part: Part) -> Iterator[tuple[int, int, str]]:
 def _gives_away(table: Table, part: Part) -> list[DataFinding]:
     """Features from which the target can be read off: it, scaled and shifted, or one value per class."""
     target = table.target
-    if target is None or table.examples < 30 or target.kind not in ("classes", "numbers"):
+    if target is None or table.examples < 30 or target.kind not in ("classes", "numbers") or target.outputs > 1:
         return []
     y = target.first
     found = []

@@ -107,12 +107,12 @@ def _tails(suggestion: LossSuggestion | None) -> list[DataFinding]:
     return [
         DataFinding(
             check="target-tails",
-            severity="warning" if strong else "info",
+            severity="info",
             summary=summary,
             feature="target",
             value=suggestion.kurtosis,
             numbers={"huber_variance": suggestion.huber_variance, "tail_index": suggestion.tail_index},
-            causes={"outliers": 3.0, "loss-misused": 1.5} if strong else {"outliers": 1.3},
+            causes={"outliers": 2.0, "loss-misused": 1.5} if strong else {"outliers": 1.3},
             remedy=Remedy(what=f"Use the {suggestion.loss} loss.", code=suggestion.code),
         )
     ]

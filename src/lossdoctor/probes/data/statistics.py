@@ -67,8 +67,13 @@ def _chi_squared(a: NDArray[np.int64], b: NDArray[np.int64], kinds: int) -> Comp
     distance = 0.5 * float(np.abs(shares[0] - shares[1]).sum())
     least = min(len(a), len(b)) / (len(a) + len(b))
     rare = counts.sum(axis=0) * least < 5
-    counts = np.column_stack([counts[:, ~rare], counts[:, rare].sum(axis=1)]) if rare.any() else counts
-    counts = counts[:, counts.sum(axis=0) * least >= 5]
+    if rare.any():
+        rest, pooled = counts[:, ~rare], counts[:, rare].sum(axis=1)
+        if pooled.sum() * least >= 5 or not rest.size:
+            rest = np.column_stack([rest, pooled])
+        else:  # still too few: with the least frequent of the others
+            rest[:, np.argmin(rest.sum(axis=0))] += pooled
+        counts = rest
     if counts.shape[1] < 2:
         return Comparison(distance, 1.0, "chi²")
     expected = np.outer(counts.sum(axis=1), counts.sum(axis=0)) / counts.sum()
