@@ -129,7 +129,7 @@ def test_a_result_without_charts_is_its_verdict() -> None:
         Chart("negative bars", bars=(("a", -1.0), ("b", -2.0)), marks=(Mark(-1.5, "m"),)),
         Chart("log bars of nothing", bars=(("a", 0.0), ("b", float("nan"))), log_x=True),
         Chart("many bars", bars=tuple((f"layer {i}", float(i)) for i in range(200))),
-        Chart("many marks", lines=(Line("a", [0, 1], [0, 1]),), marks=tuple(Mark(i / 9, f"m {i}", "y") for i in range(9))),
+        Chart("many marks", lines=(Line("a", [0], [1]),), marks=tuple(Mark(i / 9, f"mark {i}", "y") for i in range(9))),
         Chart("many curves", lines=tuple(Line(f"curve number {i}", [0, 1], [0, i]) for i in range(9))),
         Chart("a title that is far too long for one line " * 4, lines=(Line("a", [0, 1], [0, 1]),)),
     ],

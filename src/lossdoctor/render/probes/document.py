@@ -109,12 +109,15 @@ def _result(result: ProbeResult, index: int) -> str:
         f'<tr><th scope="row">{markup(name)}</th><td>{markup(value)}</td></tr>' for name, value in result.rows()
     )
     table = f'<table class="rows">{rows}</table>' if rows else ""
-    charts = "".join(f"<div>{chart_svg(c)}</div>" for c in result.charts())
+    charts = [f"<div>{chart_svg(c)}</div>" for c in result.charts()]
+    # One chart stands beside the numbers, several have rows of their own.
+    shown = f'<div class="charts">{"".join(charts)}</div>' if charts else ""
+    body = f'<div class="beside"><div>{table}</div>{charts[0]}</div>' if table and len(charts) == 1 else table + shown
     return f"""<section class="run" id="test-{index}" aria-labelledby="name-{index}">
 <div class="head"><h2 id="name-{index}">{_badge(outcome_of(result))} {markup(name_of(result))}</h2>
 <span class="soft">{result.steps:,} steps, {result.seconds:.1f} s</span></div>
 <p class="verdict">{markup(result.verdict)}</p>
-{table}{f'<div class="charts">{charts}</div>' if charts else ""}
+{body}
 </section>"""
 
 

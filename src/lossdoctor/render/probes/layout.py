@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -31,6 +31,7 @@ class Curve:
     y: Values
     gaps: frozenset[int]
     pen: int = 0  # its number among those with a colour of their own; faint ones have none
+    dash: int = 0  # its number among the lines
 
     def with_gaps(self) -> tuple[Values, Values]:
         """The points with a NaN where the pen is lifted."""
@@ -186,14 +187,16 @@ def _bar_limits(values: Sequence[float], *, log: bool) -> tuple[float, float]:
 
 
 def _curves(chart: Chart) -> tuple[Curve, ...]:
-    found, pen = [], 0
+    found: list[Curve] = []
+    pen = dash = 0
     for line in chart.lines:
-        found.append(_curve(line, chart.log_x, chart.log_y, pen))
+        found.append(replace(_curve(line, chart.log_x, chart.log_y), pen=pen, dash=dash))
         pen += line.kind != "faint"
+        dash += line.kind not in ("faint", "points")
     return tuple(found)
 
 
-def _curve(line: Line, log_x: bool, log_y: bool, pen: int) -> Curve:
+def _curve(line: Line, log_x: bool, log_y: bool) -> Curve:
     x, y = (np.asarray(v, dtype=np.float64).reshape(-1) for v in (line.x, line.y))
     x, y = x[: len(y)], y[: len(x)]
     # Matplotlib and pixels alike fail on the widest range of doubles.
@@ -206,7 +209,7 @@ def _curve(line: Line, log_x: bool, log_y: bool, pen: int) -> Curve:
     missing = np.cumsum(~fine)
     # Between two kept points something that cannot be shown: the pen is lifted before the second.
     gaps = np.flatnonzero(np.diff(missing[kept]) > 0) + 1 if len(kept) else np.zeros(0, dtype=np.int64)
-    return Curve(line.name, line.kind, x[kept], y[kept], frozenset(gaps.tolist()), pen)
+    return Curve(line.name, line.kind, x[kept], y[kept], frozenset(gaps.tolist()))
 
 
 def limits(values: Sequence[Values], *, log: bool, margin: float) -> tuple[float, float]:

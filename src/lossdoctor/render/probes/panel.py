@@ -73,7 +73,7 @@ def _draw_curve(axes: Axes, curve: Curve, look: Style) -> None:
         axes.plot(x, y, color=look.soft, linewidth=0.8, alpha=0.6, label=label, zorder=2.8)
         return
     few: dict[str, Any] = {"marker": marker, "markersize": 3} if len(curve.x) <= 30 else {}
-    axes.plot(x, y, color=tint, linewidth=1.7, linestyle=DASHES[curve.pen % 4], label=label, zorder=3, **few)
+    axes.plot(x, y, color=tint, linewidth=1.7, linestyle=DASHES[curve.dash % 4], label=label, zorder=3, **few)
 
 
 def _draw_bars(axes: Axes, ready: Prepared, look: Style) -> None:

@@ -170,7 +170,7 @@ class _Drawing:
                 look = (
                     f'stroke="{_SOFT}" stroke-width=".9" opacity=".75"'
                     if curve.kind == "faint"
-                    else f'stroke="{tint}" stroke-width="1.9"{_DASHES[curve.pen % 4]}'
+                    else f'stroke="{tint}" stroke-width="1.9"{_DASHES[curve.dash % 4]}'
                 )
                 yield f'<path d="{path}" fill="none" {look}><title>{markup(curve.name)}</title></path>'
             if curve.kind == "points" or few:
@@ -239,7 +239,7 @@ def _sample(curve: Curve, x: float, y: float) -> str:
         return _dot(x + 11, y, 3.2, curve.pen, tint)
     if curve.kind == "faint":
         return _rule(x, y, x + 20, y, _SOFT, ' stroke-width=".9" opacity=".75"')
-    return _rule(x, y, x + 20, y, tint, f' stroke-width="2"{_DASHES[curve.pen % 4]}')
+    return _rule(x, y, x + 20, y, tint, f' stroke-width="2"{_DASHES[curve.dash % 4]}')
 
 
 def _wrapped(text: str, room: float, size: float) -> list[str]:
