@@ -96,9 +96,8 @@ def from_arrays(data: Any, target: Any, wish: Wish) -> Table:
     each = int(np.prod(data.shape[1:], dtype=np.int64)) if len(data.shape) > 1 else 1
     rows = drawn(count, min(wish.max_examples, max(1, MAX_CELLS // max(1, each))))
     if len(rows) < count:
-        notes.append(
-            f"of {count:,} examples {len(rows):,}, drawn evenly, were read (max_examples={wish.max_examples:,})"
-        )
+        why = f"max_examples={wish.max_examples:,}" if len(rows) == wish.max_examples else f"{MAX_CELLS:,} values"
+        notes.append(f"of {count:,} examples {len(rows):,}, drawn evenly, were read ({why})")
     if is_frame(data):
         parts, target = _frame_parts(data, target, rows, wish, notes)
     else:

@@ -229,4 +229,5 @@ def merged(blocks: list[NDArray[Any]], *, fill: float | None) -> tuple[NDArray[A
 def float_view(array: Floats) -> Floats:
     """Without negative zeros and with one NaN: equal numbers have equal bytes."""
     clean: Floats = array + array.dtype.type(0.0)
-    return np.where(np.isnan(clean), array.dtype.type(np.nan), clean)
+    clean[np.isnan(clean)] = np.nan
+    return clean

@@ -175,15 +175,14 @@ def _balance(case: Case) -> dict[str, int]:
 
 
 def _quantiles(base: Baseline | None) -> tuple[tuple[float, float], ...]:
-    """Residuals against normal quantiles: at most 200 places, the tails in full."""
+    """Sizes of the residuals against those of normal ones: at most 200 places, the largest in full."""
     if base is None or not len(base.residuals):
         return ()
-    r = np.sort(base.residuals - np.median(base.residuals))
-    sigma = mad_sigma(r) or float(r.std())
+    r = np.sort(np.abs(base.residuals - np.median(base.residuals)))
+    sigma = mad_sigma(base.residuals) or float(base.residuals.std())
     if not sigma > 0:
         return ()
     n = len(r)
-    middle = np.linspace(50, n - 51, 100).astype(np.int64) if n > 200 else np.arange(0)
-    places = np.unique(np.concatenate([np.arange(min(50, n)), middle, np.arange(max(0, n - 50), n)]))
+    places = np.unique(np.concatenate([np.linspace(0, n - 1, 100).astype(np.int64), np.arange(max(0, n - 100), n)]))
     normal = NormalDist()
-    return tuple((normal.inv_cdf((int(i) + 0.5) / n), float(r[i]) / sigma) for i in places)
+    return tuple((normal.inv_cdf(0.5 + (int(i) + 0.5) / (2 * n)), float(r[i]) / sigma) for i in places)

@@ -33,7 +33,8 @@ class DataResult(ProbeResult):
             answering always the commonest class; NaN where it was not fitted.
         spreads: standard deviation by feature, of the ten that are furthest from the typical one.
         balance: examples per class, of the ten most and least frequent.
-        residuals: ``(normal quantile, residual / its robust standard deviation)`` of the baseline, at most 200 pairs.
+        residuals: ``(quantile of |normal|, |residual| / its robust standard deviation)`` of the baseline, at most 200
+            pairs, the largest in full.
         notes: what was not read or left out, and how the data were understood.
     """
 
@@ -107,9 +108,8 @@ class DataResult(ProbeResult):
             x, y = zip(*self.residuals, strict=True)
             lines = (
                 Line("residuals of the baseline", x, y, "points"),
-                Line("normal", (x[0], x[-1]), (x[0], x[-1]), "faint"),
+                Line("normal distribution", x, x, "faint"),
             )
-            charts.append(
-                Chart("Tails of the target", "normal quantile", "residual / robust standard deviation", lines)
-            )
+            x_label, y_label = "size expected of a normal one", "size / robust standard deviation"
+            charts.append(Chart("Tails of the target", x_label, y_label, lines, log_y=True))
         return tuple(charts)
