@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -84,6 +85,8 @@ def checkup(
     """
     format = choose("format", format, FORMATS)
     limit = choose("severity for --fail-on", fail_on, FAIL_ON) if fail_on is not None else "critical"
+    if output is not None and output != "-":
+        _check_place(output)
     options = pairs(option or (), "--set", "KEY=VALUE")
     report = _examined(target, options, _words(select), _words(ignore), budget=budget, quick=quick, seed=seed)
     _tell(report, format, output)
@@ -91,6 +94,15 @@ def checkup(
         fail(f"{len(report.errors)} of {len(report.errors) + len(report.results)} tests could not be run")
         raise typer.Exit(2)
     raise typer.Exit(int(report.fails(limit)))
+
+
+def _check_place(path: str) -> None:
+    """Raise UsageError on an output that cannot be written, before minutes are spent on what goes there."""
+    place = Path(path)
+    if place.is_dir():
+        raise UsageError(f"{path}: cannot be written (it is a folder); name a file in it")
+    if not place.parent.is_dir():
+        raise UsageError(f"{path}: cannot be written (there is no folder {place.parent}); make it first")
 
 
 def _needs_torch() -> None:
@@ -115,7 +127,7 @@ def _examined(
     quick: bool,
     seed: int,
 ) -> CheckupReport:
-    from lossdoctor.cli.checkup_target import made, own_output
+    from lossdoctor.cli.checkup_target import made
     from lossdoctor.probes.battery import chosen
 
     chosen(select, ignore)  # an unknown test is told before anything of the user's is run
@@ -125,12 +137,11 @@ def _examined(
     from lossdoctor.probes.target import Target
 
     sown(seed)
-    given = made(target, options)
-    try:
-        subject = Target.of(given)
-    except UsageError as error:
-        raise UsageError(f"{target}: {error}") from None
-    with progress("testing") as told, own_output():
+    with made(target, options) as given, progress("testing") as told:
+        try:
+            subject = Target.of(given)
+        except UsageError as error:
+            raise UsageError(f"{target}: {error}") from None
         return examine(
             subject,
             select=select,

@@ -19,8 +19,12 @@ FUNCTION = "make"  # where none is named
 _FORM = "FILE.py:FUNCTION or PACKAGE.MODULE:FUNCTION"
 
 
-def made(target: str, options: Mapping[str, str]) -> Any:
-    """What the target's function returns.
+@contextmanager
+def made(target: str, options: Mapping[str, str]) -> Iterator[Any]:
+    """What the target's function returns, in the surroundings that the user's code needs while it is used.
+
+    In the block imports work as for ``python file.py`` (from its folder) and ``python -m module`` (from the working
+    directory), and what the code prints goes to standard error: standard output holds the report alone.
 
     Args:
         target: ``path/to/file.py:make`` or ``package.module:make``; without a function, ``make``.
@@ -31,8 +35,7 @@ def made(target: str, options: Mapping[str, str]) -> Any:
             names the line of the user's code.
     """
     place, name = _parted(target)
-    with own_output(), _importable(place):
-        module = _loaded(place)
+    with redirect_stdout(sys.stderr), _importable(place), _loaded(place) as module:
         function = getattr(module, name, None)
         if not callable(function):
             found = [n for n, v in vars(module).items() if inspect.isfunction(v) and not n.startswith("_")]
@@ -40,14 +43,7 @@ def made(target: str, options: Mapping[str, str]) -> Any:
             raise UsageError(f"{place} has no function {name!r}{has}{nearest(name, found)}")
         arguments = {key: value_of(text) for key, text in options.items()}
         _check_arguments(function, f"{place}:{name}", arguments)
-        return _guarded(lambda: function(**arguments), f"{name}()")
-
-
-@contextmanager
-def own_output() -> Iterator[None]:
-    """What the user's code prints goes to standard error: standard output holds the report alone."""
-    with redirect_stdout(sys.stderr):
-        yield
+        yield _guarded(lambda: function(**arguments), f"{name}()")
 
 
 def value_of(text: str) -> Any:
@@ -76,7 +72,7 @@ def _parted(target: str) -> tuple[str, str]:
 
 @contextmanager
 def _importable(place: str) -> Iterator[None]:
-    """Imports work as for ``python file.py`` (its folder) and ``python -m module`` (the working directory)."""
+    """The folder of the file, or the working directory, first on the search path."""
     folder = str(Path(place).resolve().parent) if _is_file(place) else os.getcwd()
     sys.path.insert(0, folder)
     try:
@@ -90,21 +86,27 @@ def _is_file(place: str) -> bool:
     return place.endswith(".py") or "/" in place or os.sep in place
 
 
-def _loaded(place: str) -> Any:
+@contextmanager
+def _loaded(place: str) -> Iterator[Any]:
+    """The module; one of a file under its own name, where that is free: data classes, pickles and workers need it."""
     if not _is_file(place):
-        return _imported(place)
+        yield _imported(place)
+        return
     path = Path(place)
     if not path.is_file():
         what = "is a folder" if path.is_dir() else "there is no such file"
         raise UsageError(f"{place}: {what}; expected {_FORM}")
-    # Under its own name, so that data classes, pickles and worker processes find it.
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    name = path.stem if path.stem not in sys.modules else f"checkup_of_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise UsageError(f"{place}: Python cannot load it; expected a .py file")
     loader, module = spec.loader, importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module
-    _guarded(lambda: loader.exec_module(module), place)
-    return module
+    sys.modules[name] = module
+    try:
+        _guarded(lambda: loader.exec_module(module), place)
+        yield module
+    finally:
+        sys.modules.pop(name, None)
 
 
 def _imported(name: str) -> Any:

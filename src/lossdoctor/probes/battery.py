@@ -82,7 +82,7 @@ BATTERY: tuple[Exam, ...] = (
     Exam("shuffled_label", "Do the labels matter", "shuffled_label_test", 600, 200, {"steps": 40, "shuffles": 3}),
     Exam("check_gradients", "Gradients", "check_gradients", 20, 8, {"batches": 3}),
     Exam("check_data", "Data", "check_data", 100, 20, {"max_examples": 5_000}),
-    Exam("compare_splits", "Training and validation", "compare_splits", 100, 20, {"max_examples": 2_000}, needs=("val",)),
+    Exam("compare_splits", "Training and validation", "compare_splits", 100, 20, {"max_examples": 2_000}, ("val",)),
     Exam("curvature", "Curvature", "curvature", 600, 150, {"batches": 2, "trace_probes": 2}),
     Exam("gradient_noise_scale", "Gradient noise", "gradient_noise_scale", 64, 32, {"batches": 32}),
     Exam("lr_range_test", "Learning-rate range test", "lr_range_test", 180, 90, {"steps": 90}, needs=("optimizer",)),
