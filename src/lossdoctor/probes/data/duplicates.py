@@ -33,7 +33,8 @@ def within(table: Table) -> list[DataFinding]:
         return []
     found = []
     empty = blank(table)
-    if (count := int(empty.sum())) > 1:
+    count = int(empty.sum())
+    if count > 1 and table.numeric:  # texts of one code are padding or blanks, as texts have them
         rows = np.flatnonzero(empty)
         summary = f"{of(count, table.examples)} are blank: all their inputs hold one value"
         found.append(
@@ -102,7 +103,7 @@ def across(train: Table, val: Table) -> list[DataFinding]:
     if not count or chance_pairs(train, float(train.examples) * val.examples) > _CHANCE:
         return []
     share = count / val.examples
-    severity = "critical" if share >= 0.05 and count >= 3 else "warning" if share >= 0.01 and count >= 3 else "info"
+    severity = "info" if share < 0.02 or count < 3 else "critical" if share >= 0.05 else "warning"
     rows = np.flatnonzero(shared)
     first = int(np.flatnonzero(ours == theirs[rows[0]])[0])
     agree = _same_target(train, val, ours, theirs, rows)

@@ -50,9 +50,9 @@ def groups(hashes: NDArray[np.void]) -> NDArray[np.int64]:
 
 
 def blank(table: Table) -> NDArray[np.bool_]:
-    """Examples whose quantities all hold one value: empty images, rows of zeros."""
-    out = np.full(table.examples, bool(table.numeric))
-    for part in table.numeric:
+    """Examples whose inputs all hold one value: empty images, rows of zeros, texts of one code."""
+    out = np.ones(table.examples, dtype=bool)
+    for part in table.parts:
         flat = part.flat()
         out &= np.all((flat == flat[:, :1]) | np.isnan(flat), axis=1) if flat.shape[1] > 1 else False
     return out
