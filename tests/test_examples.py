@@ -27,7 +27,7 @@ def load(name: str) -> ModuleType:
 
 
 def test_every_example_has_a_test() -> None:
-    tested = {"demo", "diagnose_in_python", "record_in_a_loop", "test_my_training"}
+    tested = {"checkup_target", "demo", "diagnose_in_python", "record_in_a_loop", "test_my_training"}
     found = {p.stem for p in EXAMPLES.glob("*.py") if not p.stem.startswith("monitor_")}
     assert found == tested  # those of frameworks are run by tests/integrations/test_examples.py
 
@@ -46,6 +46,21 @@ def test_record_in_a_loop(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_my_training() -> None:
     load("test_my_training").test_training_is_healthy()
+
+
+def test_the_target_of_a_checkup() -> None:
+    """Sound as it is; each change that it names breaks what it says."""
+    pytest.importorskip("torch")
+    from lossdoctor.probes import checkup
+
+    make = load("checkup_target").make
+    tests = ["initial_loss", "overfit_one_batch", "check_data"]
+    sound = checkup(make(), select=tests, quick=True, progress=False)
+    assert (sound.status, sound.errors) == ("healthy", ())
+    fast = checkup(make(lr=30.0), select=tests, quick=True, progress=False)
+    assert [r.test for r in fast.results if r.outcome == "failed"] == ["overfit_one_batch"]
+    unscaled = checkup(make(scale=1000.0), select=tests, quick=True, progress=False)
+    assert unscaled.causes[0].name == "inputs-unscaled"
 
 
 def test_the_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
