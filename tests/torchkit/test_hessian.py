@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -239,3 +240,21 @@ def test_objectives_name_what_is_wrong_with_batches() -> None:
         objective(model, F.mse_loss, [(torch.ones(0, 2), torch.ones(0, 1))])
     with pytest.raises(UsageError, match="returned float"):
         objective(model, lambda _: 1.0).value()
+
+
+def test_what_torch_would_pass_over_without_a_word_is_refused() -> None:
+    class Once(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+            ctx.save_for_backward(x)
+            return x**3
+
+        @staticmethod
+        @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
+        def backward(ctx: Any, grad: torch.Tensor) -> torch.Tensor:
+            (x,) = ctx.saved_tensors
+            return 3 * x**2 * grad
+
+    w = torch.tensor([1.0, 2.0], requires_grad=True)
+    with pytest.raises(UsageError, match=r"cannot be differentiated twice.*once_differentiable"):
+        Hessian(lambda: Once.apply(w).square().sum(), [w])  # torch would leave out the curvature of the cube

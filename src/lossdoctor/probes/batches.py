@@ -52,9 +52,7 @@ class Batches:
                 break
             yield to_device(batch, self.device)
         if number == 0:
-            raise UsageError(
-                "the loader gave no batch: it is empty or was read to its end; give a fresh one or a list"
-            )
+            raise UsageError("the loader gave no batch: it is empty or was read to its end; give a fresh one or a list")
 
     def take(self, count: int) -> list[Any]:
         """The first batches of a pass; fewer where there are fewer."""

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from lossdoctor.core.errors import UsageError
 from lossdoctor.probes.subject import Subject
-from lossdoctor.torchkit.hessian import twice_differentiable
+from lossdoctor.torchkit.hessian import graph_nodes, twice_differentiable
 
 NOT_TWICE = "this loss cannot be differentiated twice, which curvature needs"
 SAME = 1e-5  # relative: what the order of sums on a GPU changes
@@ -53,23 +53,13 @@ def graph_bytes(subject: Subject, batch: Any, parameters: Sequence[nn.Parameter]
     """Bytes that the graph of a batch's gradient holds beside the parameters, so that it can be differentiated again.
 
     Raises:
-        UsageError: an autograd function in it is marked ``once_differentiable``. Torch cuts such a one out of second
-            derivatives without a word, since nothing leads on from it: they would come out as if it were constant.
+        UsageError: it has a part that cannot be differentiated twice.
     """
     with explained(), twice_differentiable():
         found = torch.autograd.grad(subject.loss(batch), parameters, create_graph=True, allow_unused=True)
-    todo = [g.grad_fn for g in found if g is not None]
-    seen: set[Any] = set()
     held: dict[int, int] = {}
-    while todo:
-        node = todo.pop()
-        if node is None or node in seen:
-            continue
-        if node.name() == "torch::autograd::Error":
-            raise UsageError(f"{NOT_TWICE}: an autograd function in it is marked once_differentiable")
-        seen.add(node)
+    for node in graph_nodes(found):
         held |= {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in _saved(node)}
-        todo += [after for after, _ in node.next_functions]
     own = {p.untyped_storage().data_ptr() for p in parameters}
     return sum(size for place, size in held.items() if place not in own)
 

@@ -10,7 +10,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
@@ -36,6 +36,29 @@ def twice_differentiable() -> Iterator[None]:
         yield
 
 
+def graph_nodes(tensors: Iterable[Tensor | None]) -> Iterator[Any]:
+    """The nodes of the graph behind gradients that were made with ``create_graph``, each once.
+
+    Raises:
+        UsageError: an autograd function in it is marked ``once_differentiable``. Torch cuts such a one out of second
+            derivatives without a word, since nothing leads on from it: they would come out as if it were constant.
+    """
+    todo = [t.grad_fn for t in tensors if t is not None]
+    seen: set[Any] = set()
+    while todo:
+        node = todo.pop()
+        if node is None or node in seen:
+            continue
+        if node.name() == "torch::autograd::Error":
+            raise UsageError(
+                "this loss cannot be differentiated twice: an autograd function in it is marked once_differentiable;"
+                " replace it by operations that have a second derivative, or leave the parameters before it out"
+            )
+        seen.add(node)
+        yield node
+        todo += [after for after, _ in node.next_functions]
+
+
 class Hessian:
     """The Hessian of a loss over a list of parameters, as an operator on flat vectors.
 
@@ -58,7 +81,7 @@ class Hessian:
 
     Raises:
         UsageError: no trainable parameter, mixed or low-precision dtypes, a loss that is not one finite number, or an
-            operation that torch cannot differentiate twice.
+            operation that torch cannot differentiate twice (also one that it would pass over without a word).
 
     >>> w = torch.tensor([1.0, 2.0], requires_grad=True)
     >>> h = Hessian(lambda: (w**3).sum(), [w])
@@ -77,12 +100,15 @@ class Hessian:
         self._cuda = [self.device] if self.device.type == "cuda" else []
         self._random = _random_state(self._cuda)
         self.loss, self.gradient = 0.0, torch.zeros(self.size, dtype=self.dtype, device=self.device)
+        checked = False
         for part, weight in zip(self._objective.parts, self._objective.weights, strict=True):
             value, gradients = self._first_order(part)
             self.loss += weight * float(value.detach())
             self.gradient += weight * self._flat(gradients)
             if self._keep:
                 self._kept = gradients
+            if not checked:  # the parts are one function of other data
+                checked = bool(list(graph_nodes(gradients)))
         if not torch.isfinite(self.gradient).all() or self.loss - self.loss != 0:
             raise UsageError(f"no Hessian here: the loss is {self.loss:g} or its gradient is not finite")
 

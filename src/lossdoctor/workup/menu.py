@@ -122,7 +122,7 @@ def _check_data(patient: Patient) -> ProbeResult:
 def _compare_splits(patient: Patient) -> ProbeResult:
     from lossdoctor import probes
 
-    parts = {"model": patient.model, "loss_fn": patient.loss_fn, "forward": patient.forward}
+    parts: dict[str, Any] = {"model": patient.model, "loss_fn": patient.loss_fn, "forward": patient.forward}
     result: ProbeResult = probes.compare_splits(patient.train_loader, patient.val_loader, progress=False, **parts)
     return result
 
