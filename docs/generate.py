@@ -101,8 +101,8 @@ def cli_page() -> str:
         "",
         "Generated from the code by `make docs`. `lossdoctor COMMAND --help` says the same.",
         "",
-        "Exit codes of every command: 0 done, 2 wrong usage, nothing found or nothing readable; `diagnose`, `watch` and",
-        "`checkup` also 1.",
+        "Exit codes of every command: 0 done, 2 wrong usage, nothing found or nothing readable; those that judge",
+        "(`diagnose`, `watch`, `checkup`) also 1.",
         "`lossdoctor --version` prints the version. `lossdoctor --install-completion` installs completion for the",
         "current shell, `lossdoctor --show-completion` prints it. `python -m lossdoctor` is the same program.",
     ]

@@ -65,7 +65,7 @@ def checkup(
         int | None,
         typer.Option(metavar="STEPS", min=1, help="Optimizer steps and evaluations that all tests may take together."),
     ] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Every test in short: a third of the steps.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="All tests in short: a third to half of the steps.")] = False,
     seed: Annotated[int, typer.Option(metavar="N", help="Seed of everything drawn at random.")] = 0,
     option: Annotated[
         list[str] | None,

@@ -25,7 +25,8 @@ class Exam:
         test: its word in the vocabulary.
         title: for people, also where it gave no result.
         function: its name in :mod:`lossdoctor.probes`.
-        cost: steps that it takes at most, about, with its own options; ``quick_cost`` with those of ``quick``.
+        cost: steps that it takes at most, about, with its own options; ``quick_cost`` with those of ``quick``. 0 of one
+            that only reads the data, which no budget counts.
         quick: options that make it short.
         needs: the parts of the target that it cannot do without.
         asked: whether it is only run when asked for, by ``select``.
@@ -81,7 +82,7 @@ BATTERY: tuple[Exam, ...] = (
     Exam("random_input", "Does the input matter", "random_input_test", 400, 120, {"batches": 8, "steps": 40}),
     Exam("shuffled_label", "Do the labels matter", "shuffled_label_test", 600, 200, {"steps": 40, "shuffles": 3}),
     Exam("check_gradients", "Gradients", "check_gradients", 20, 8, {"batches": 3}),
-    Exam("check_data", "Data", "check_data", 100, 20, {"max_examples": 5_000}),
+    Exam("check_data", "Data", "check_data", 0, 0, {"max_examples": 5_000}),
     Exam("compare_splits", "Training and validation", "compare_splits", 100, 20, {"max_examples": 2_000}, ("val",)),
     Exam("curvature", "Curvature", "curvature", 600, 150, {"batches": 2, "trace_probes": 2}),
     Exam("gradient_noise_scale", "Gradient noise", "gradient_noise_scale", 64, 32, {"batches": 32}),

@@ -45,8 +45,9 @@ def checkup(
             an object with such attributes; or a tuple ``(model, loss_fn, train[, val[, optimizer]])``.
         select: only these tests, by their words (``"initial_loss"``); ``"overfit_subset"`` is run only when selected.
         ignore: not these.
-        budget: steps (optimizer steps and evaluations of a batch) that all tests may take together, at least 1. Each
-            is run in full where what is left also suffices to run the later ones in short; else in short; else not.
+        budget: steps (optimizer steps and evaluations of a batch) that all tests may take together, at least 1; reading
+            the data is not counted. Each test is run in full where what is left also suffices to run the later ones in
+            short; else in short; else not.
         quick: all tests in short.
         seed: of the generators of Python, NumPy and torch before each test.
         name: what the report calls the target; by default the model's class.
@@ -158,7 +159,7 @@ class _Session:
             self.errors.append(CheckupError(exam.test, f"{text}.{exam.function}", line_of(error)))
         else:
             self.results.append(result)
-            if self.left is not None:
+            if self.left is not None and exam.cost:
                 self.left -= result.steps
 
     def _told(self, exam: Exam, number: int) -> Progress | bool | None:

@@ -18,7 +18,7 @@ CRITICAL_TESTS = frozenset({"overfit_one_batch"})
 CRITICAL_ABOVE = {"nonfinite_gradients": 0.0}
 _MOST_CAUSES = 6
 _LIKELY = 0.1  # from this share on a cause has its advice among the next steps
-_SPOKEN_FOR = 1.5  # below, what the tests say for a cause is next to nothing
+_SPOKEN_FOR = 2.0  # below, what the tests say for a cause is next to nothing
 
 
 def severity(result: ProbeResult) -> str | None:
