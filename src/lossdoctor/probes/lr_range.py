@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -237,11 +238,11 @@ class _Watch:
     """Looks at a sweep's losses as they come, for the step at which it ends; however many come at once."""
 
     def __init__(self, stop: float, head: Head | None, spacing: float) -> None:
-        self._stop, self._head = stop, head
+        self._rise, self._head = stop - 1.0, head
         self._factor = math.exp(-spacing / 0.1)
         self._seen: list[float] = []
         self._sum = self._weight = 0.0
-        self._least = math.inf
+        self._least = self._lowest = math.inf
 
     def ended(self, losses: list[float]) -> int | None:
         """How many losses count, once the sweep is over."""
@@ -253,18 +254,22 @@ class _Watch:
             self._weight = self._factor * self._weight + 1.0
             smoothed = self._sum / self._weight  # dividing by the weights is the bias correction
             self._least = min(self._least, smoothed)
-            count = len(self._seen)
-            if count >= 5 and smoothed > self._least + (self._stop - 1.0) * self._unit():
-                return count
+            self._lowest = min(self._lowest, loss)
+            # The cheap part of the rule first: this is asked at every step.
+            risen = smoothed - self._least
+            own = self._least if self._lowest >= 0 else 0.0
+            if risen > self._rise * own and len(self._seen) >= 5 and risen > self._rise * self._unit():
+                return len(self._seen)
         return None
 
     def _unit(self) -> float:
-        """The least loss itself, as the rule has it, where no loss was negative; or else the fall, or the noise."""
-        first = self._seen[: max(5, len(self._seen) // 4)]
-        level = self._head.level if self._head else float(np.median(first))
-        noise = self._head.noise if self._head else float(np.std(first))
-        own = self._least if min(self._seen) >= 0 else 0.0
-        return max(own, level - self._least, 3.0 * noise, 1e-12)
+        """The fall, or the noise; for losses that were never negative, the least loss itself counts as well."""
+        if self._head is not None:
+            level, noise = self._head.level, self._head.noise
+        else:
+            first = self._seen[: max(5, len(self._seen) // 4)]
+            level, noise = statistics.median(first), statistics.pstdev(first)
+        return max(level - self._least, 3.0 * noise, 1e-12)
 
 
 def _judged(
