@@ -83,7 +83,7 @@ def scalar(loss: Any) -> Tensor:
         raise UsageError(f"the loss has shape {shape}; it must be a scalar: take its mean (reduction='mean')")
     if not loss.is_floating_point():
         raise UsageError(f"the loss has dtype {loss.dtype}; it must be a real floating-point number")
-    return loss.reshape(())
+    return loss if loss.dim() == 0 else loss.reshape(())  # a reshape is one more node of the graph
 
 
 def _pair(batch: Any, number: int) -> tuple[Any, Any]:
