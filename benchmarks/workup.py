@@ -5,8 +5,8 @@ test (the likeliest one that the diagnosis of the log leads to) and after the wo
 and tested for real, once; what each test says is kept (:mod:`benchmarks.workup_patients`) and the work-up is played
 from that, as it would have run.
 
-On the tuning parts the record of the tests is fitted anew without the task that is judged. ``--held-out`` judges runs
-of the parts on which nothing was ever fitted, by the record that is shipped.
+On the tuning parts both what was learned of logs and the record of the tests are fitted anew without the task that is
+judged. ``--held-out`` judges runs of the parts on which nothing was ever fitted, by what is shipped.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from benchmarks import workup_unseen
 from benchmarks.clinic import draws
 from benchmarks.clinic.judged import share
 from benchmarks.workup_fit import Seen, collect, fitted, tuning_cases
@@ -70,9 +71,15 @@ def played(one: Seen, known: Experience, budget: int = BUDGET) -> Played:
 def without_own_task(
     seen: Sequence[Seen], judged: Iterable[Seen], fit: Callable[..., Experience] = fitted
 ) -> list[Played]:
-    """Work-ups by what was learned from all other tasks."""
-    known = {task: fit([s for s in seen if s.case.task != task]) for task in {s.case.task for s in seen}}
-    return [played(s, known[s.case.task]) for s in judged]
+    """Work-ups by what was learned from all other tasks, of logs and of tests."""
+    judged = list(judged)
+    workup_unseen.prepare([s.case.task for s in judged])
+    out = []
+    for task in sorted({s.case.task for s in judged}):
+        known = fit([s for s in seen if s.case.task != task])
+        with workup_unseen.without(task):
+            out += [played(s, known) for s in judged if s.case.task == task]
+    return out
 
 
 def sample(todo: Sequence[Case], runs: int) -> list[Case]:
