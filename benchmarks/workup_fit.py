@@ -1,8 +1,11 @@
 """What each test says of runs of known cause, counted: ``python -m benchmarks.workup_fit [--again TEST ...]``.
 
-Runs every test of the menu once on the faulty runs of the clinic's tuning parts (an hour on one core when nothing is
-kept yet; it may be stopped and started at any time), and writes ``src/lossdoctor/workup/tests.json``. The parts that
+Runs every test of the menu once on the faulty runs of the clinic's tuning parts (half an hour on one core when nothing
+is kept yet; it may be stopped and started at any time), and writes ``src/lossdoctor/workup/tests.json``. The parts that
 are held out are never looked at.
+
+The trust in a test is fitted so that the right causes of runs get the most belief when all tests have spoken, counts
+and priors being of other tasks than the run's; it is drawn towards what is assumed of an unknown test.
 """
 
 from __future__ import annotations
@@ -15,20 +18,23 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 import lossdoctor.workup
+from benchmarks import workup_unseen
 from benchmarks.clinic import draws
-from benchmarks.workup_patients import Case, cases, said
+from benchmarks.workup_patients import Case, cases, diagnosis, result_of, said
 from lossdoctor.core.vocabulary import CAUSES
-from lossdoctor.probes.result import ProbeResult
-from lossdoctor.workup.experience import FILE, STRENGTH, Experience, Record
-from lossdoctor.workup.experience import said as word_of
+from lossdoctor.workup.beliefs import prior
+from lossdoctor.workup.experience import FILE, STRENGTH, TRUST, Experience, Record
+from lossdoctor.workup.experience import said as said_by
 from lossdoctor.workup.menu import MENU
 
 TARGET = Path(lossdoctor.workup.__file__).parent / FILE
@@ -37,6 +43,10 @@ SICK = {0: 104, draws.MORE_FAULTS: 66, draws.MORE_TASKS: 100}
 HEALTHY = {0: 12, draws.MORE_FAULTS: 3, draws.MORE_TASKS: 9}
 SECOND = 0.5  # weight of a right cause that is not the most exact one
 DIGITS = 3
+LEAST = 1e-6
+GRID = tuple(round(0.1 * k, 1) for k in range(2, 15))  # what a trust may be
+DRAWN = 0.02  # how strongly it is drawn to that in an unknown test
+ROUNDS = 4
 
 
 @dataclass(frozen=True)
@@ -45,6 +55,12 @@ class Seen:
 
     case: Case
     kept: dict[str, dict[str, Any]]
+
+    @cached_property
+    def prior(self) -> dict[str, float]:
+        """The causes by the log alone, as they are told to who has not seen the task."""
+        with workup_unseen.without(self.case.task):
+            return prior(diagnosis(self.case))
 
     @cached_property
     def weights(self) -> dict[str, float]:
@@ -62,16 +78,51 @@ def collect(todo: Sequence[Case], again: Collection[str] = ()) -> list[Seen]:
     started, out = time.time(), []
     for count, case in enumerate(todo, 1):
         out.append(Seen(case, said(case, again)))
-        if count % 20 == 0 or count == len(todo):
+        if count % 20 == 0 and time.time() - started > 1:
             print(f"{count} of {len(todo)} runs in {time.time() - started:.0f} s", file=sys.stderr, flush=True)
     return out
 
 
 def fitted(seen: Sequence[Seen], strength: float = STRENGTH) -> Experience:
-    """The counts, the mean ratios and the median costs."""
-    records = {test.name: _record(test.name, seen) for test in MENU}
+    """The counts, the mean ratios, the median costs, and the trust."""
+    known = counted(seen, strength)
+    trust = trusted(seen, strength)
+    records = {name: replace(record, trust=trust[name]) for name, record in known.records.items()}
     told = {"runs": len(seen), "tasks": len({s.case.task for s in seen})}
-    return Experience({name: r for name, r in records.items() if r.runs}, strength, told)
+    return Experience(records, strength, told)
+
+
+def counted(seen: Sequence[Seen], strength: float = STRENGTH, trust: float = 1.0) -> Experience:
+    """The counts alone, every test being trusted alike."""
+    records = {test.name: _record(test.name, seen) for test in MENU}
+    return Experience({name: replace(r, trust=trust) for name, r in records.items() if r.runs}, strength)
+
+
+def trusted(seen: Sequence[Seen], strength: float = STRENGTH) -> dict[str, float]:
+    """The trust in each test: coordinate ascent on the mean logarithm of the belief in the right causes."""
+    names = [test.name for test in MENU]
+    said = {name: np.zeros((len(seen), len(CAUSES))) for name in names}
+    for task in {s.case.task for s in seen}:
+        known = counted([s for s in seen if s.case.task != task], strength)
+        for place, one in enumerate(seen):
+            if one.case.task == task:
+                for name, entry in one.kept.items():
+                    if name in said and "error" not in entry:
+                        likelihoods = known.likelihoods(name, result_of(entry))
+                        said[name][place] = [math.log(max(likelihoods[c], LEAST)) for c in CAUSES]
+    prior = np.log([[one.prior[c] for c in CAUSES] for one in seen])
+    right = np.array([[c in one.case.causes for c in CAUSES] for one in seen], dtype=float)
+    trust = dict.fromkeys(names, TRUST)
+    for _ in range(ROUNDS):
+        for name in names:
+            rest = prior + sum(trust[other] * said[other] for other in names if other != name)
+            trust[name] = max(GRID, key=lambda t: _worth(rest + t * said[name], right) - DRAWN * (t - TRUST) ** 2)
+    return trust
+
+
+def _worth(logs: NDArray[np.float64], right: NDArray[np.float64]) -> float:
+    shares = np.exp(logs - logs.max(axis=1, keepdims=True))
+    return float(np.log((shares * right).sum(axis=1) / shares.sum(axis=1)).mean())
 
 
 def _record(test: str, seen: Sequence[Seen]) -> Record:
@@ -82,7 +133,7 @@ def _record(test: str, seen: Sequence[Seen]) -> Record:
         entry = one.kept.get(test, {"error": "not run"})
         if "error" in entry:
             continue
-        word = word_of(ProbeResult(outcome=entry["outcome"], verdict="", causes=entry["causes"]))
+        word = said_by(result_of(entry))
         for cause, weight in one.weights.items():
             counts[word][cause] += weight
         ratios[word].append(entry["causes"])
@@ -101,7 +152,10 @@ def _geometric(values: Sequence[float]) -> float:
 
 def as_json(known: Experience) -> dict[str, Any]:
     """The file's content."""
-    tests = {name: {"said": r.said, "ratios": r.ratios, "steps": r.steps} for name, r in known.records.items()}
+    tests = {
+        name: {"said": r.said, "ratios": r.ratios, "steps": r.steps, "trust": r.trust}
+        for name, r in known.records.items()
+    }
     return {
         "about": "counts of what each test said of the clinic's runs, by true cause; see experience.py",
         "fitted": known.fitted,
@@ -118,6 +172,7 @@ def main(arguments: list[str] | None = None) -> int:
     torch.set_num_threads(1)
     k, n = (int(word) for word in options.shard.split("/"))
     seen = collect(tuning_cases()[k::n], options.again)
+    workup_unseen.prepare([one.case.task for one in seen])
     if n == 1:
         TARGET.write_text(json.dumps(as_json(fitted(seen)), indent=1, sort_keys=True) + "\n")
         print(f"wrote {TARGET.name}: {len(seen)} runs")

@@ -194,4 +194,10 @@ def replayed(kept: dict[str, dict[str, Any]], menu: Iterable[Test] = MENU) -> li
 def _answer(entry: dict[str, Any], _patient: Patient) -> ProbeResult:
     if "error" in entry:
         raise RuntimeError(entry["error"])
-    return ProbeResult(outcome=entry["outcome"], verdict=entry["verdict"], causes=entry["causes"], steps=entry["steps"])
+    return result_of(entry)
+
+
+def result_of(entry: dict[str, Any]) -> ProbeResult:
+    """The part of a result that is kept."""
+    kept = {name: entry[name] for name in ("outcome", "verdict", "causes", "steps")}
+    return ProbeResult(**kept)

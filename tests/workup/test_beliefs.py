@@ -14,7 +14,19 @@ from lossdoctor.core.diagnosis import Diagnosis
 from lossdoctor.core.finding import Cause, Finding
 from lossdoctor.core.history import TrainingHistory
 from lossdoctor.core.vocabulary import CAUSES
-from lossdoctor.workup.beliefs import ELSEWHERE, LATER, information, prior, ranked, stands_out, uncertainty, updated
+from lossdoctor.workup.beliefs import (
+    DOUBT,
+    ELSEWHERE,
+    HEALTHY,
+    LATER,
+    RARELY_NORMAL,
+    information,
+    prior,
+    ranked,
+    stands_out,
+    uncertainty,
+    updated,
+)
 
 
 def diagnosis(*findings: Finding, status: str = "warning") -> Diagnosis:
@@ -28,23 +40,26 @@ def finding(severity: str = "warning", confidence: float = 1.0, **causes: float)
 
 def test_the_findings_share_out_the_prior() -> None:
     one = prior(diagnosis(finding(learning_rate_too_high=0.75, outliers=0.25)))
-    rest = ELSEWHERE * (1 - 0.02) / (len(CAUSES) - 1)
-    assert one["learning-rate-too-high"] == pytest.approx(0.75 * (1 - ELSEWHERE) + rest)
-    assert one["outliers"] == pytest.approx(0.25 * (1 - ELSEWHERE) + rest)
-    assert one["data-leak"] == pytest.approx(rest)
+    rest = ELSEWHERE * (1 - RARELY_NORMAL) / (len(CAUSES) - 1)
+    total = 1 - (1 - DOUBT) * ELSEWHERE * RARELY_NORMAL  # what is taken from "normal"
+    assert one["learning-rate-too-high"] == pytest.approx((0.75 * (1 - ELSEWHERE) + rest) / total)
+    assert one["outliers"] == pytest.approx((0.25 * (1 - ELSEWHERE) + rest) / total)
+    assert one["data-leak"] == pytest.approx(rest / total)
     assert set(one) == set(CAUSES)
     assert sum(one.values()) == pytest.approx(1.0)
 
 
 def test_later_findings_count_less() -> None:
     two = prior(diagnosis(finding(outliers=1.0), finding(label_noise=1.0)))
-    free = ELSEWHERE * (1 - 0.02) / (len(CAUSES) - 1)
+    free = two["data-leak"]
     assert (two["label-noise"] - free) / (two["outliers"] - free) == pytest.approx(LATER)
 
 
 def test_a_healthy_run_is_probably_normal() -> None:
-    assert prior(diagnosis(status="healthy"))["normal"] == pytest.approx(0.6)
-    with_remark = prior(diagnosis(finding("info", normal=0.5, budget_too_short=0.5), status="healthy"))
+    nothing = prior(diagnosis(status="healthy"))
+    assert nothing["normal"] == pytest.approx(HEALTHY * DOUBT / (1 - HEALTHY * (1 - DOUBT)))
+    assert nothing["normal"] == max(nothing.values())
+    with_remark = prior(diagnosis(finding("info", normal=0.7, budget_too_short=0.3), status="healthy"))
     assert with_remark["normal"] > with_remark["budget-too-short"] > with_remark["outliers"]
 
 

@@ -15,10 +15,11 @@ Table = Mapping[str, Shares]  # what a test may say -> cause -> how likely it sa
 # Mass that a diagnosis leaves to causes which none of its findings names. On runs of tasks that nothing was fitted on,
 # the true cause is among those named in about two of three.
 ELSEWHERE = 0.3
-LATER = 0.35  # weight of each further finding against the one before it: the first is the one to act on
-REMARK = 0.5  # weight of a finding that is information only
-HEALTHY = 0.6  # share of "normal" where nothing at all was found
+LATER = 0.2  # weight of each further finding against the one before it: the first is the one to act on
+REMARK = 0.25  # weight of a finding that is information only
+HEALTHY = 0.4  # share of "normal" where nothing at all was found
 RARELY_NORMAL = 0.02  # and where there is an alarm
+DOUBT = 0.5  # "normal" counts half of what the log alone says: who asks for a work-up has a reason to
 LEAST = 1e-6  # no cause is ever ruled out for good
 
 
@@ -28,7 +29,7 @@ def prior(diagnosis: Diagnosis) -> dict[str, float]:
     >>> from lossdoctor.core.history import TrainingHistory
     >>> shares = prior(TrainingHistory(loss=[2.0 * 0.9**i + 0.1 for i in range(100)]).diagnose())
     >>> round(shares["normal"], 2), round(sum(shares.values()), 6)
-    (0.6, 1.0)
+    (0.25, 1.0)
     """
     named: dict[str, float] = {}
     for place, finding in enumerate(_telling(diagnosis.findings)):
@@ -39,9 +40,9 @@ def prior(diagnosis: Diagnosis) -> dict[str, float]:
     normal = RARELY_NORMAL if diagnosis.alarm else HEALTHY
     elsewhere = {c: (normal if c == "normal" else (1.0 - normal) / (len(CAUSES) - 1)) for c in CAUSES}
     total = sum(named.values())
-    if not total:
-        return elsewhere
-    return {c: (1.0 - ELSEWHERE) * named.get(c, 0.0) / total + ELSEWHERE * elsewhere[c] for c in CAUSES}
+    if total:
+        elsewhere = {c: (1.0 - ELSEWHERE) * named.get(c, 0.0) / total + ELSEWHERE * p for c, p in elsewhere.items()}
+    return updated(elsewhere, {"normal": DOUBT})
 
 
 def _telling(findings: Iterable[Finding]) -> Iterable[Finding]:

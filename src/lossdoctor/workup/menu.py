@@ -82,13 +82,14 @@ class Test:
         return [need for need in self.needs if getattr(patient, need) is None]
 
 
-def _probe(name: str, *, reset: bool = False, rate: bool = False) -> Callable[[Patient], ProbeResult]:
+def _probe(name: str, *, reset: bool = False, rate: bool = False, **options: Any) -> Callable[[Patient], ProbeResult]:
     """A function of :mod:`lossdoctor.probes`, given all that the patient has and it takes; imported when it is run.
 
     Args:
         name: of the function.
         reset: whether it is to look at the untrained model.
         rate: whether it trains by the peak rate of the run, and not by that at its end.
+        options: its own, where its defaults cost more than they tell here.
     """
 
     def run(patient: Patient) -> ProbeResult:
@@ -103,7 +104,7 @@ def _probe(name: str, *, reset: bool = False, rate: bool = False) -> Callable[[P
             "lr": patient.rate if rate and _one_rate(patient.optimizer) else None,
         }
         takes = inspect.signature(function).parameters
-        given = {k: v for k, v in offered.items() if k in takes and v is not None}
+        given = {k: v for k, v in offered.items() if k in takes and v is not None} | options
         return function(patient.model, patient.loss_fn, patient.train_loader, progress=False, **given)
 
     return run
@@ -143,10 +144,10 @@ MENU: tuple[Test, ...] = (
     Test("gradient_noise_scale", _probe("gradient_noise_scale"), 64),
     Test("random_input", _probe("random_input_test", rate=True), 400),
     Test("shuffle_test", _probe("shuffle_test"), 400),
-    Test("shuffled_label", _probe("shuffled_label_test", reset=True, rate=True), 600),
+    Test("shuffled_label", _probe("shuffled_label_test", reset=True, rate=True, steps=40), 240),
     Test("lr_range_test", _probe("lr_range_test"), 180, ("optimizer",)),
-    Test("lr_trial", _probe("lr_trial"), 500, ("optimizer",)),
+    Test("lr_trial", _probe("lr_trial", steps=40), 255, ("optimizer",)),
     Test("resume_test", _probe("resume_test"), 20, ("optimizer",)),
-    Test("curvature", _probe("curvature"), 600),
-    Test("overfit_one_batch", _probe("overfit_one_batch", reset=True, rate=True), 900),
+    Test("curvature", _probe("curvature", batches=4), 300),
+    Test("overfit_one_batch", _probe("overfit_one_batch", reset=True, rate=True, steps=100), 610),
 )
