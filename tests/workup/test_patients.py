@@ -9,7 +9,7 @@ import pytest
 import torch
 from benchmarks.clinic import corpus
 from benchmarks.clinic.config import Config
-from benchmarks.workup_fit import Seen, as_json, fitted
+from benchmarks.workup_fit import Seen, as_json, counted
 from benchmarks.workup_patients import Case, patient, replayed, said
 
 from benchmarks import workup_patients
@@ -77,7 +77,7 @@ def test_what_was_said_is_counted() -> None:
     entry = {"outcome": "failed", "verdict": "", "causes": {"outliers": 8.0}, "steps": 5, "seconds": 0.0}
     other = {**entry, "outcome": "passed", "causes": {"outliers": 0.5}, "steps": 7}
     ill = Case(case().config, ("outliers", "bad-data"), 0)
-    known = fitted([Seen(ill, {"check_data": entry}), Seen(case(), {"check_data": other})])
+    known = counted([Seen(ill, {"check_data": entry}), Seen(case(), {"check_data": other})])
     record = from_json(as_json(known)).records["check_data"]
     assert sum(row.get("outliers", 0.0) for row in record.said.values()) == 1.0
     assert sum(row.get("bad-data", 0.0) for row in record.said.values()) == 0.5
