@@ -58,7 +58,7 @@ class Test:
     Attributes:
         name: of the vocabulary (:data:`lossdoctor.core.vocabulary.TESTS`), or of your own.
         run: does it.
-        cost: steps or evaluations of a batch that it may take, at most about this.
+        cost: steps or evaluations of a batch that it may take; it is not run where less is left of the budget.
         needs: attributes of the patient that must not be None.
         made_for: cause -> the chance that the test speaks for it where it holds. A guess that is used until the test
             has a record of its own; by default 0.7 for the causes that the vocabulary sends to it.

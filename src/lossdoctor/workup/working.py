@@ -132,8 +132,8 @@ class _Work:
         lacks = test.lacks(self.patient)
         if lacks:
             return f"it needs {' and '.join(f'{name}=' for name in lacks)}"
-        over = self.cost(test) > self.budget - self.spent
-        return f"it takes about {self.cost(test):,} steps, more than is left of the budget" if over else ""
+        over = test.cost > self.budget - self.spent
+        return f"it may take {test.cost:,} steps, more than is left of the budget" if over else ""
 
     def finished(self, sure: float, ahead: float) -> str | None:
         """Why to stop; None to go on."""
