@@ -65,7 +65,10 @@ def test_gaps_are_left_out_and_steps_kept() -> None:
 
 # Numbers below 2e-308 have fewer digits: half of the smallest one is 0, which nothing scales back.
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.floats(-1e6, 1e6, allow_subnormal=False), min_size=1, max_size=300), st.sampled_from([2.0**20, 2.0**-30]))
+@given(
+    st.lists(st.floats(-1e6, 1e6, allow_subnormal=False), min_size=1, max_size=300),
+    st.sampled_from([2.0**20, 2.0**-30]),
+)
 def test_powers_of_two_scale_every_level(values: list[float], factor: float) -> None:
     a, b = read(values), read(np.array(values) * factor)
     for name in ("start", "end", "best"):
