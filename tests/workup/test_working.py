@@ -81,6 +81,13 @@ def test_the_budget_is_kept() -> None:
     assert result.untried[0].why == "it may take 90 steps, more than is left of the budget"
 
 
+def test_reading_the_data_is_not_counted() -> None:
+    result = run([Test("check_data", says({"bad-data": 0.5}, "passed", 500), 0)], budget=10)
+    assert [(s.test, s.steps) for s in result.tests] == [("check_data", 0)]
+    assert result.steps == 0
+    assert "bits for reading the data" in result.tests[0].why
+
+
 def test_a_test_that_raises_is_recorded_and_the_others_go_on() -> None:
     def broken(patient: Patient) -> Any:  # noqa: ARG001
         raise ValueError("labels must be whole numbers")

@@ -31,7 +31,7 @@ class Step:
         error: what it raised; empty otherwise.
         likelihoods: cause -> how many times likelier its result is under it than on the whole.
         before, after: the shares of the causes.
-        steps: what it cost.
+        steps: what it cost; 0 where it only read the data.
     """
 
     test: str

@@ -62,7 +62,7 @@ def workup(
         model, loss_fn, train_loader: of that run, as for every test of :mod:`lossdoctor.probes`; the model as it is at
             the end of the log, or freshly made.
         val_loader, optimizer: some tests need them; those that cannot be run without are named in the result.
-        budget: steps, or evaluations of a batch, that all tests together may take.
+        budget: steps, or evaluations of a batch, that all tests together may take; reading the data is not counted.
         reset: how tests of the untrained model get it: True asks its modules, a function of the model does it, False
             where the model given is untrained.
         context: facts that the log does not hold.
@@ -153,7 +153,8 @@ class _Work:
         able = [(t, bits) for t, bits, why in self.left() if not why and bits >= LEAST_BITS]
         by_value = sorted(able, key=lambda pair: -pair[1] / (self.cost(pair[0]) + OVERHEAD))
         test, bits = by_value[0]
-        why = f"expected to tell {bits:.2f} bits for about {self.cost(test):,} steps"
+        price = f"about {self.cost(test):,} steps" if test.cost else "reading the data"
+        why = f"expected to tell {bits:.2f} bits for {price}"
         if len(by_value) > 1:
             second, others = by_value[1]
             why += f", the most for its cost (next {second.name}: {others:.2f} for {self.cost(second):,})"
@@ -172,10 +173,10 @@ class _Work:
             return
         likelihoods = self.known.likelihoods(test.name, result)
         after = updated(self.shares, likelihoods)
-        step = Step(test.name, why, bits, allowed, self.shares, after, result, "", likelihoods, result.steps)
-        self.chain.append(step)
+        counted = result.steps if test.cost else 0
+        self.chain.append(Step(test.name, why, bits, allowed, self.shares, after, result, "", likelihoods, counted))
         self.shares = after
-        self.spent += result.steps
+        self.spent += counted
 
     @contextmanager
     def _untouched(self) -> Iterator[None]:
