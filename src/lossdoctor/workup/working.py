@@ -78,6 +78,17 @@ def workup(
 
     Raises:
         UsageError: no model, a loader that can be read only once, options out of range.
+
+    Cost: two diagnoses, a copy of the model and its optimizer for each test, and the tests: of runs of the clinic a
+    median of 500 steps.
+
+    >>> _ = torch.manual_seed(0)
+    >>> batches = [(torch.randn(16, 4), torch.randint(0, 2, (16,))) for _ in range(8)]
+    >>> model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)).requires_grad_(False)
+    >>> history = TrainingHistory(loss=[0.70 + 0.01 * (-1) ** step for step in range(100)])
+    >>> result = workup(history, model, nn.functional.cross_entropy, batches, budget=200, progress=False)
+    >>> result.cause
+    'frozen-or-detached'
     """
     started = time.perf_counter()
     if budget < 1:
