@@ -34,7 +34,7 @@ import torch
 from benchmarks.clinic import tasks
 from benchmarks.clinic.tasks import Task
 from benchmarks.lr_range_grid import OPTIMIZERS, TUNED, Trained, rates
-from lossdoctor.probes.lr_range import lr_range_test
+from lossdoctor.probes.learning_rate.range import lr_range_test
 
 LOW, HIGH, STEPS, WORST = 1e-7, 10.0, 180, 2.0
 OTHER = ("shells_residual", "friedman2_dense", "digits_mixer", "digits_vae")

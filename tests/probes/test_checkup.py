@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import random
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 import pytest
 import torch
+from tests.probes.traces import trace_of
 from torch import Tensor, nn
 
 from lossdoctor import probes
@@ -16,9 +15,9 @@ from lossdoctor.core.errors import UsageError
 from lossdoctor.core.finding import Measurement
 from lossdoctor.core.vocabulary import CAUSES, TESTS
 from lossdoctor.probes import CheckupReport, ProbeResult, Target, checkup
-from lossdoctor.probes.battery import BATTERY, TITLES, chosen
-from lossdoctor.probes.blame import line_of
-from lossdoctor.probes.report import CheckupError, severity
+from lossdoctor.probes.checkups.battery import BATTERY, TITLES, chosen
+from lossdoctor.probes.checkups.blame import line_of
+from lossdoctor.probes.checkups.report import CheckupError, severity
 
 torch.set_num_threads(1)
 QUICK = ("initial_loss", "overfit_one_batch", "check_gradients")
@@ -140,10 +139,10 @@ def test_ctrl_c_ends_the_checkup_and_leaves_no_trace() -> None:
         return loss(output, goal)  # type: ignore[no-any-return]
 
     made.loss_fn = pressed
-    before = _state(made)
+    before = trace_of(made.model, made.optimizer)
     with pytest.raises(KeyboardInterrupt):
         checkup(made, select=QUICK, progress=False)
-    _assert_same(before, _state(made))
+    assert trace_of(made.model, made.optimizer) == before
 
 
 def test_nothing_is_changed() -> None:
@@ -154,26 +153,10 @@ def test_nothing_is_changed() -> None:
         optimizer.zero_grad()
         made.loss_fn(made.model(x), y).backward()  # type: ignore[misc]
         optimizer.step()
-    before = _state(made)
+    before = trace_of(made.model, made.optimizer)
     report = checkup(made, quick=True, progress=False)
     assert report.errors == ()
-    _assert_same(before, _state(made))
-
-
-def _state(made: Target) -> list[Any]:
-    tensors = [t.clone() for t in made.model.state_dict().values()]
-    tensors += [p.grad.clone() for p in made.model.parameters() if p.grad is not None]
-    assert made.optimizer is not None
-    states = [v.clone() for s in made.optimizer.state.values() for v in s.values() if isinstance(v, Tensor)]
-    modes = [m.training for m in made.model.modules()] + [p.requires_grad for p in made.model.parameters()]
-    numpy: Any = np.random.get_state()
-    return [*tensors, *states, torch.get_rng_state(), modes, random.getstate(), numpy[1].tolist(), numpy[2:]]
-
-
-def _assert_same(before: list[Any], after: list[Any]) -> None:
-    assert len(before) == len(after)
-    for a, b in zip(before, after, strict=True):
-        assert torch.equal(a, b) if isinstance(a, Tensor) else a == b
+    assert trace_of(made.model, made.optimizer) == before
 
 
 def test_a_seed_makes_it_repeatable_whatever_came_before() -> None:

@@ -11,15 +11,16 @@ import numpy as np
 import pytest
 import torch
 from benchmarks.clinic import tasks
+from tests.probes.traces import trace_of
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 -- its usual name
 
 from lossdoctor import probes
 from lossdoctor.core.errors import UsageError, UserCodeError
 from lossdoctor.core.vocabulary import CAUSES, TESTS
-from lossdoctor.probes import curvature_probe
-from lossdoctor.probes.curvature_guard import graph_bytes
-from lossdoctor.probes.curvature_probe import CurvatureResult, curvature
+from lossdoctor.probes.hessian import check as curvature_probe
+from lossdoctor.probes.hessian.check import CurvatureResult, curvature
+from lossdoctor.probes.hessian.guard import graph_bytes
 from lossdoctor.probes.subject import Subject
 
 torch.set_num_threads(1)
@@ -504,17 +505,6 @@ def test_words_rows_and_exports() -> None:
 # No trace
 
 
-def state(model: nn.Module, optimizer: torch.optim.Optimizer) -> Any:
-    """All that must stay, as bytes."""
-    held = [*model.state_dict().values(), *(p.grad for p in model.parameters())]
-    moments = [v for s in optimizer.state.values() for v in s.values()]
-    contents = [None if t is None else t.numpy().tobytes() for t in (*held, *moments)]
-    modes = [(m.training, getattr(m, "p", None), getattr(m, "dropout", None)) for m in model.modules()]
-    rng = (torch.get_rng_state().numpy().tobytes(), str(np.random.get_state()), random.getstate())
-    flags = (torch.backends.cudnn.enabled, torch.is_grad_enabled())
-    return contents, modes, [p.requires_grad for p in model.parameters()], rng, flags, str(optimizer.param_groups)
-
-
 @pytest.mark.parametrize("failing", [None, RuntimeError, KeyboardInterrupt])
 @pytest.mark.parametrize("name", ["digits_cnn", "seasons_lstm"])
 def test_no_trace(name: str, failing: type[BaseException] | None) -> None:
@@ -536,14 +526,14 @@ def test_no_trace(name: str, failing: type[BaseException] | None) -> None:
         np.random.rand()
         return task.loss_fn(output, target)
 
-    before = state(task.model, optimizer)
+    before = trace_of(task.model, optimizer)
     options: dict[str, Any] = {"batches": 2, "max_products": 6, "trace_probes": 1, "progress": False}
     if failing is None:
         curvature(task.model, loss, loader, optimizer, **options)
     else:
         with pytest.raises(KeyboardInterrupt if failing is KeyboardInterrupt else UserCodeError):
             curvature(task.model, loss, loader, optimizer, **options)
-    assert state(task.model, optimizer) == before
+    assert trace_of(task.model, optimizer) == before
     again = tasks.make(name, seed=0, dropout=0.2, batch_size=8).train_loader
     next(iter(again))
     assert torch.equal(next(iter(loader))[0], next(iter(again))[0])

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 -- its usual name
 
 from lossdoctor.core.errors import UsageError, UserCodeError
-from lossdoctor.probes.eval_modes import eval_mode_gap
-from lossdoctor.probes.eval_modes_verdict import EvalModeResult
+from lossdoctor.probes.modes.check import eval_mode_gap
+from lossdoctor.probes.modes.verdict import EvalModeResult
 
 torch.set_num_threads(1)
 

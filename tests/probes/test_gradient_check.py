@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 -- its usual name
 
 from lossdoctor.core.errors import UsageError, UserCodeError
-from lossdoctor.probes.gradients_differences import derivative, noise_of
-from lossdoctor.probes.gradients_numerical import gradient_check
-from lossdoctor.probes.gradients_numerical_result import GradientCheckResult
+from lossdoctor.probes.numerical.check import gradient_check
+from lossdoctor.probes.numerical.differences import derivative, noise_of
+from lossdoctor.probes.numerical.result import GradientCheckResult
 
 torch.set_num_threads(1)
 

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 import torch
 from benchmarks.clinic import tasks
+from tests.probes.traces import trace_of
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 -- its usual name
 
 from lossdoctor.core.errors import UsageError, UserCodeError
-from lossdoctor.probes.gradients import check_gradients
-from lossdoctor.probes.gradients_result import GradientsResult
+from lossdoctor.probes.gradients.check import check_gradients
+from lossdoctor.probes.gradients.result import GradientsResult
 
 torch.set_num_threads(1)
 
@@ -330,28 +331,6 @@ def test_a_loss_of_exactly_zero_says_nothing() -> None:
     assert flat.outcome == "failed"
 
 
-def state_of(model: nn.Module, optimizer: torch.optim.Optimizer) -> Any:
-    return (
-        {k: v.clone() for k, v in model.state_dict().items()},
-        [p.requires_grad for p in model.parameters()],
-        [None if p.grad is None else p.grad.clone() for p in model.parameters()],
-        [m.training for m in model.modules()],
-        [len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules()],
-        copy.deepcopy(optimizer.state_dict()),
-        torch.get_rng_state(),
-    )
-
-
-def same(a: Any, b: Any) -> bool:
-    if isinstance(a, Tensor):
-        return isinstance(b, Tensor) and torch.equal(a, b)
-    if isinstance(a, dict):
-        return a.keys() == b.keys() and all(same(a[k], b[k]) for k in a)
-    if isinstance(a, list | tuple):
-        return len(a) == len(b) and all(map(same, a, b))
-    return bool(a == b)
-
-
 @pytest.mark.parametrize("failing", [None, ValueError, KeyboardInterrupt])
 def test_no_trace(failing: type[BaseException] | None) -> None:
     task = tasks.make("digits_cnn", seed=0, dropout=0.3)
@@ -359,7 +338,7 @@ def test_no_trace(failing: type[BaseException] | None) -> None:
     for x, y in loader:
         task.loss_fn(task.model(x), y).backward()
         optimizer.step()
-    before = state_of(task.model, optimizer)
+    before = trace_of(task.model, optimizer)
     generator = loader.sampler.sampler.generator.get_state()  # type: ignore[union-attr]
     calls = 0
 
@@ -375,7 +354,7 @@ def test_no_trace(failing: type[BaseException] | None) -> None:
     else:
         with pytest.raises(UserCodeError if failing is ValueError else failing):
             check_gradients(task.model, loss_fn, loader, optimizer, progress=False)
-    assert same(before, state_of(task.model, optimizer))
+    assert trace_of(task.model, optimizer) == before
     assert torch.equal(generator, loader.sampler.sampler.generator.get_state())  # type: ignore[union-attr]
 
 

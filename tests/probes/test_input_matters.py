@@ -15,7 +15,7 @@ from torch.nn import functional as F  # noqa: N812 -- its usual name
 from lossdoctor.core.errors import UsageError, UserCodeError
 from lossdoctor.core.vocabulary import CAUSES, TESTS
 from lossdoctor.probes import RandomInputResult, random_input_test
-from lossdoctor.probes.input_matters import noisy, swapped
+from lossdoctor.probes.relevance.inputs import noisy, swapped
 
 torch.set_num_threads(1)
 

@@ -15,7 +15,7 @@ from torch.nn import functional as F  # noqa: N812 -- its usual name
 from lossdoctor.core.errors import UsageError
 from lossdoctor.core.vocabulary import CAUSES, TESTS
 from lossdoctor.probes import ShuffledLabelResult, shuffled_label_test
-from lossdoctor.probes.labels_matter import relabelled
+from lossdoctor.probes.relevance.labels import relabelled
 
 torch.set_num_threads(1)
 

@@ -18,8 +18,8 @@ from torch.nn import functional as F  # noqa: N812 -- its usual name
 from lossdoctor.core.errors import UsageError, UserCodeError
 from lossdoctor.core.vocabulary import CAUSES, TESTS
 from lossdoctor.probes import LRRangeResult, lr_range_test
-from lossdoctor.probes.lr_range_reading import Sweep, head_of, read, smooth, suggested
-from lossdoctor.probes.lr_steps import Kept, group_shares, momentum_of, normalizes
+from lossdoctor.probes.learning_rate.range_reading import Sweep, head_of, read, smooth, suggested
+from lossdoctor.probes.learning_rate.steps import Kept, group_shares, momentum_of, normalizes
 from lossdoctor.torchkit.state import preserved
 
 torch.set_num_threads(1)

@@ -16,7 +16,7 @@ from torch.nn import functional as F  # noqa: N812 -- its usual name
 from lossdoctor.core.errors import UsageError, UserCodeError
 from lossdoctor.core.vocabulary import CAUSES, TESTS
 from lossdoctor.probes import LRTrialResult, lr_trial
-from lossdoctor.probes.lr_trial_numbers import Start, compared, diverged, fall, mean_of
+from lossdoctor.probes.learning_rate.trial_numbers import Start, compared, diverged, fall, mean_of
 
 torch.set_num_threads(1)
 

@@ -14,6 +14,7 @@ import torch
 from benchmarks.clinic import tasks
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.probes.traces import trace_of
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 -- its usual name
 from torch.utils.data import DataLoader, IterableDataset, RandomSampler, TensorDataset
@@ -21,11 +22,11 @@ from torch.utils.data import DataLoader, IterableDataset, RandomSampler, TensorD
 from lossdoctor import probes
 from lossdoctor.core.errors import UsageError, UserCodeError
 from lossdoctor.core.vocabulary import CAUSES, TESTS
-from lossdoctor.probes.noise_scale import NoiseScaleResult, gradient_noise_scale
-from lossdoctor.probes.noise_scale_advice import Setting
-from lossdoctor.probes.noise_scale_moments import moments
-from lossdoctor.probes.noise_scale_pass import pieces
-from lossdoctor.probes.noise_scale_sums import GradientSums
+from lossdoctor.probes.noise_scale.advice import Setting
+from lossdoctor.probes.noise_scale.check import NoiseScaleResult, gradient_noise_scale
+from lossdoctor.probes.noise_scale.moments import moments
+from lossdoctor.probes.noise_scale.passes import pieces
+from lossdoctor.probes.noise_scale.sums import GradientSums
 
 torch.set_num_threads(1)
 WIDTH = 6
@@ -423,16 +424,6 @@ def test_a_loss_without_gradient_and_strange_models_are_named() -> None:
         measure(line(1.0), [(x, y[:3]) for x, y in regression(40, 8)], loss=lambda a, b: (a - b).square().mean())
 
 
-def state(model: nn.Module, optimizer: torch.optim.Optimizer) -> Any:
-    """All that must stay, as bytes."""
-    held = [*model.state_dict().values(), *(p.grad for p in model.parameters())]
-    moments_ = [v for s in optimizer.state.values() for v in s.values()]
-    data = [None if t is None else t.numpy().tobytes() for t in (*held, *moments_)]
-    modes = [(m.training, getattr(m, "p", None)) for m in model.modules()]
-    rng = (torch.get_rng_state().numpy().tobytes(), str(np.random.get_state()), random.getstate())
-    return data, modes, [p.requires_grad for p in model.parameters()], rng, str(optimizer.param_groups)
-
-
 @pytest.mark.parametrize("failing", [None, RuntimeError, KeyboardInterrupt])
 def test_no_trace(failing: type[BaseException] | None) -> None:
     task = tasks.make("digits_cnn", seed=0, dropout=0.2)
@@ -453,13 +444,13 @@ def test_no_trace(failing: type[BaseException] | None) -> None:
         np.random.rand()
         return F.cross_entropy(output, target)
 
-    before = state(task.model, optimizer)
+    before = trace_of(task.model, optimizer)
     if failing is None:
         gradient_noise_scale(task.model, loss, loader, optimizer, batches=6, progress=False)
     else:
         with pytest.raises(KeyboardInterrupt if failing is KeyboardInterrupt else UserCodeError):
             gradient_noise_scale(task.model, loss, loader, optimizer, batches=6, progress=False)
-    assert state(task.model, optimizer) == before
+    assert trace_of(task.model, optimizer) == before
     again = tasks.make("digits_cnn", seed=0, dropout=0.2).train_loader
     next(iter(again))
     assert torch.equal(next(iter(loader))[0], next(iter(again))[0])

@@ -15,8 +15,8 @@ from torch.nn import functional as F  # noqa: N812 -- its usual name
 from torch.optim import lr_scheduler
 
 from lossdoctor.core.errors import UsageError, UserCodeError
-from lossdoctor.probes.resume import resume_test
-from lossdoctor.probes.resume_result import ResumeResult
+from lossdoctor.probes.resume.check import resume_test
+from lossdoctor.probes.resume.result import ResumeResult
 
 torch.set_num_threads(1)
 

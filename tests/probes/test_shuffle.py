@@ -14,9 +14,9 @@ from torch.nn import functional as F  # noqa: N812 -- its usual name
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from lossdoctor.core.errors import UsageError, UserCodeError
-from lossdoctor.probes.shuffle import shuffle_test
-from lossdoctor.probes.shuffle_order import Digest, grouping, picked, pooled, same_batches
-from lossdoctor.probes.shuffle_result import ShuffleResult, Trial
+from lossdoctor.probes.shuffle.check import shuffle_test
+from lossdoctor.probes.shuffle.order import Digest, grouping, picked, pooled, same_batches
+from lossdoctor.probes.shuffle.result import ShuffleResult, Trial
 
 torch.set_num_threads(1)
 

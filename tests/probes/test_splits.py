@@ -13,6 +13,7 @@ import torch
 from benchmarks.clinic import tasks
 from numpy.typing import NDArray
 from scipy import stats
+from tests.probes.traces import trace_of
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 -- its usual name
 from torch.utils.data import DataLoader, TensorDataset
@@ -21,7 +22,7 @@ from lossdoctor.core.errors import UsageError, UserCodeError
 from lossdoctor.core.vocabulary import CAUSES, TESTS
 from lossdoctor.probes import compare_splits
 from lossdoctor.probes.data.statistics import holm, two_sample
-from lossdoctor.probes.splits import SplitsResult
+from lossdoctor.probes.splits.check import SplitsResult
 
 torch.set_num_threads(1)
 
@@ -237,17 +238,6 @@ def test_healthy_tasks_are_alike() -> None:
         assert result.test in TESTS
 
 
-def state(model: nn.Module, loader: Any) -> list[Any]:
-    named = [*model.named_parameters(), *model.named_buffers()]
-    modes = [m.training for m in model.modules()]
-    return [
-        *(v.detach().clone() for _, v in named),
-        torch.get_rng_state(),
-        loader.generator.get_state(),
-        torch.tensor(modes),
-    ]
-
-
 @pytest.mark.parametrize("error", [None, ValueError, KeyboardInterrupt])
 def test_nothing_is_changed(error: type[BaseException] | None) -> None:
     x, y = torch.randn(400, 3), torch.randn(400, 1)
@@ -266,14 +256,13 @@ def test_nothing_is_changed(error: type[BaseException] | None) -> None:
             raise error("no more")
         return F.mse_loss(output, target)
 
-    before = [state(model, k) for k in loaders]
+    before = trace_of(model, None, *(k.generator for k in loaders))
     if error is None:
         compared(loaders[0], loaders[1], model=model, loss_fn=loss_fn)
     else:
         with pytest.raises(UserCodeError if error is ValueError else error):
             compared(loaders[0], loaders[1], model=model, loss_fn=loss_fn)
-    after = [state(model, k) for k in loaders]
-    assert all(torch.equal(a, b) for one, two in zip(before, after, strict=True) for a, b in zip(one, two, strict=True))
+    assert trace_of(model, None, *(k.generator for k in loaders)) == before
     assert all(p.grad is None for p in model.parameters())
 
 
@@ -304,8 +293,8 @@ def test_errors_name_what_is_wrong(val: Any, options: dict[str, Any], words: str
 
 
 def test_without_scikit_learn_the_features_are_still_compared(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lossdoctor.probes.splits_classifier.available", lambda: False)
-    monkeypatch.setattr("lossdoctor.probes.splits.available", lambda: False)
+    monkeypatch.setattr("lossdoctor.probes.splits.classifier.available", lambda: False)
+    monkeypatch.setattr("lossdoctor.probes.splits.check.available", lambda: False)
     r = np.random.default_rng(0)
     train, val = r.normal(size=(300, 3)), r.normal(size=(200, 3)) + 1
     result = compared(train, val)

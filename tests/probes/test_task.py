@@ -20,14 +20,14 @@ from torch.nn import functional as F  # noqa: N812 -- its usual name
 
 from lossdoctor.core.errors import UsageError, UserCodeError
 from lossdoctor.probes.subject import Subject
-from lossdoctor.probes.task import Seen, Task, seen
-from lossdoctor.probes.task_examples import cut, merged, rows
-from lossdoctor.probes.task_kind import identify
-from lossdoctor.probes.task_levels import floor, guess
-from lossdoctor.probes.task_misuse import misuses, reduction
-from lossdoctor.probes.task_noise import above, paired
-from lossdoctor.probes.task_reset import reinitialise
-from lossdoctor.probes.task_run import fresh, outside, quiet, train
+from lossdoctor.probes.task.examples import cut, merged, rows
+from lossdoctor.probes.task.kind import identify
+from lossdoctor.probes.task.levels import floor, guess
+from lossdoctor.probes.task.misuse import misuses, reduction
+from lossdoctor.probes.task.noise import above, paired
+from lossdoctor.probes.task.reset import reinitialise
+from lossdoctor.probes.task.run import fresh, outside, quiet, train
+from lossdoctor.probes.task.task import Seen, Task, seen
 
 torch.set_num_threads(1)
 

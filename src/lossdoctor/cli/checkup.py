@@ -7,21 +7,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lossdoctor.cli.complete import completing
 from lossdoctor.cli.io import choose, fail, pairs, progress, remark, say, write_file
-from lossdoctor.cli.options import FailOn
+from lossdoctor.cli.options import FailOn, Output, one_of
 from lossdoctor.core.errors import LossdoctorError, UsageError
 from lossdoctor.core.vocabulary import FAIL_ON
 
 if TYPE_CHECKING:
-    from lossdoctor.probes.report import CheckupReport
+    from lossdoctor.probes.checkups.report import CheckupReport
 
 FORMATS = ("text", "html", "json")
 
 
 def _complete_tests(incomplete: str) -> list[str]:
     """Shell completion of the tests, of the last one after a comma."""
-    from lossdoctor.probes.battery import TITLES
+    from lossdoctor.probes.checkups.battery import TITLES
 
     head, comma, last = incomplete.rpartition(",")
     return [f"{head}{comma}{word}" for word in TITLES if word.startswith(last)]
@@ -35,19 +34,8 @@ def checkup(
             help="FILE.py:FUNCTION or PACKAGE.MODULE:FUNCTION; what it returns is tested. It is imported and called.",
         ),
     ],
-    format: Annotated[
-        str,
-        typer.Option(
-            "--format",
-            "-f",
-            metavar="FORMAT",
-            autocompletion=completing(*FORMATS),
-            help=f"One of {', '.join(FORMATS)}.",
-        ),
-    ] = "text",
-    output: Annotated[
-        str | None, typer.Option("--output", "-o", metavar="FILE", help="Write there instead of standard output.")
-    ] = None,
+    format: Annotated[str, one_of(FORMATS)] = "text",
+    output: Output = None,
     fail_on: FailOn = None,
     select: Annotated[
         list[str] | None,
@@ -128,13 +116,13 @@ def _examined(
     seed: int,
 ) -> CheckupReport:
     from lossdoctor.cli.checkup_target import made
-    from lossdoctor.probes.battery import chosen
+    from lossdoctor.probes.checkups.battery import chosen
 
     chosen(select, ignore)  # an unknown test is told before anything of the user's is run
     _needs_torch()
-    from lossdoctor.probes.checkup_run import checkup as examine
-    from lossdoctor.probes.checkup_run import sown
-    from lossdoctor.probes.target import Target
+    from lossdoctor.probes.checkups.run import checkup as examine
+    from lossdoctor.probes.checkups.run import sown
+    from lossdoctor.probes.checkups.target import Target
 
     sown(seed)
     with made(target, options) as given, progress("testing") as told:

@@ -140,7 +140,7 @@ def _check_arguments(function: Callable[..., Any], where: str, arguments: Mappin
 
 def _guarded(call: Callable[[], Any], what: str) -> Any:
     """What the user's code gives; what it raises in one line, with the line that raised."""
-    from lossdoctor.probes.blame import line_of
+    from lossdoctor.probes.checkups.blame import line_of
 
     try:
         return call()

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lossdoctor.cli.complete import completing
 from lossdoctor.cli.io import choose, fail, pairs, progress, remark, say, write_file
-from lossdoctor.cli.options import Config, Context, FailOn, Ignore, Metric, Select
+from lossdoctor.cli.options import Config, Context, FailOn, Ignore, Metric, Output, Select, one_of
 from lossdoctor.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -26,19 +25,8 @@ def diagnose(
     paths: Annotated[
         list[str], typer.Argument(metavar="PATH", help="A log, a folder of runs, - for standard input, or a URL.")
     ],
-    format: Annotated[
-        str,
-        typer.Option(
-            "--format",
-            "-f",
-            metavar="FORMAT",
-            autocompletion=completing(*FORMATS),
-            help=f"One of {', '.join(FORMATS)}.",
-        ),
-    ] = "text",
-    output: Annotated[
-        str | None, typer.Option("--output", "-o", metavar="FILE", help="Write there instead of standard output.")
-    ] = None,
+    format: Annotated[str, one_of(FORMATS)] = "text",
+    output: Output = None,
     fail_on: FailOn = None,
     select: Select = None,
     ignore: Ignore = None,

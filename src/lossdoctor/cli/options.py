@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -16,6 +16,9 @@ FailOn = Annotated[
         autocompletion=completing(*FAIL_ON),
         help="Exit with 1 from this severity on: warning, critical (default) or never.",
     ),
+]
+Output = Annotated[
+    str | None, typer.Option("--output", "-o", metavar="FILE", help="Write there instead of standard output.")
 ]
 Select = Annotated[
     list[str] | None,
@@ -49,3 +52,11 @@ Config = Annotated[
     str | None,
     typer.Option(metavar="FILE", help="Settings; by default lossdoctor.toml or pyproject.toml, from here upwards."),
 ]
+
+
+def one_of(formats: tuple[str, ...]) -> Any:
+    """The option ``--format`` of a report."""
+    choices = completing(*formats)
+    return typer.Option(
+        "--format", "-f", metavar="FORMAT", autocompletion=choices, help=f"One of {', '.join(formats)}."
+    )

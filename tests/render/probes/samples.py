@@ -10,7 +10,7 @@ import numpy as np
 
 from lossdoctor.core.finding import Measurement
 from lossdoctor.probes.chart import Chart, Line, Mark
-from lossdoctor.probes.report import CheckupError, CheckupReport, Skipped
+from lossdoctor.probes.checkups.report import CheckupError, CheckupReport, Skipped
 from lossdoctor.probes.result import ProbeResult
 from tests.render.samples import EVIL, wobble
 

@@ -11,7 +11,7 @@ from itertools import combinations, pairwise
 import pytest
 
 from lossdoctor.probes.chart import Chart
-from lossdoctor.probes.report import CheckupReport
+from lossdoctor.probes.checkups.report import CheckupReport
 from lossdoctor.probes.result import ProbeResult
 from lossdoctor.render.escape import visible
 from lossdoctor.render.probes import notebook, page

@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from lossdoctor.probes.report import CheckupReport
+from lossdoctor.probes.checkups.report import CheckupReport
 from lossdoctor.render.probes import print_checkup, report_text, text
 from lossdoctor.render.text import make_console
 from tests.render.probes.samples import Shown, checkup, evil, failed, passed

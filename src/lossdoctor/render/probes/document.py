@@ -8,7 +8,7 @@ import re
 from functools import cache
 from importlib import resources
 
-from lossdoctor.probes.report import CheckupReport
+from lossdoctor.probes.checkups.report import CheckupReport
 from lossdoctor.probes.result import ProbeResult
 from lossdoctor.render import words
 from lossdoctor.render.escape import markup

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lossdoctor.probes.report import CheckupReport
+from lossdoctor.probes.checkups.report import CheckupReport
 from lossdoctor.probes.result import ProbeResult
 from lossdoctor.render import words
 from lossdoctor.render.escape import markup

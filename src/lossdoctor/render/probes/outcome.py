@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lossdoctor.probes.report import CheckupReport, severity
+from lossdoctor.probes.checkups.report import CheckupReport, severity
 from lossdoctor.probes.result import ProbeResult
 from lossdoctor.render import words
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.text import Text
 
-from lossdoctor.probes.report import CheckupReport
+from lossdoctor.probes.checkups.report import CheckupReport
 from lossdoctor.probes.result import ProbeResult
 from lossdoctor.render import words
 from lossdoctor.render.escape import visible

@@ -1,0 +1,1 @@
+"""Do gradients arrive in every layer, and what does the optimizer make of them."""

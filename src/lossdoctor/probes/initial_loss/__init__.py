@@ -1,0 +1,1 @@
+"""Does the loss start where guessing is."""

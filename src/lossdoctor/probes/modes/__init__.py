@@ -1,0 +1,1 @@
+"""The same batches in training and in evaluation mode."""

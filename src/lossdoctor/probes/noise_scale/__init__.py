@@ -1,0 +1,1 @@
+"""The gradient noise scale, and the batch that it speaks for."""

@@ -1,0 +1,1 @@
+"""Gradients by autograd against centred differences."""

@@ -1,0 +1,1 @@
+"""Can the model learn a few examples by heart."""

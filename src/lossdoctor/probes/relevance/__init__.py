@@ -1,0 +1,1 @@
+"""Does the input, does the label matter."""

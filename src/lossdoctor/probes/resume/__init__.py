@@ -1,0 +1,1 @@
+"""Does a run go on after a resume as if nothing had been."""
