@@ -22,7 +22,7 @@ import torch
 from torch import nn
 
 from benchmarks import workup_unseen
-from benchmarks.clinic import draws
+from benchmarks.clinic import draws, frozen
 from benchmarks.clinic.judged import share
 from benchmarks.workup_fit import Seen, collect, fitted, tuning_cases
 from benchmarks.workup_patients import Case, cases, replayed
@@ -112,6 +112,14 @@ def report(results: Sequence[Played]) -> None:
     )
 
 
+def noted(results: Sequence[Played]) -> None:
+    """A look at what is held out is written down."""
+    sick = [p for p in results if p.seen.case.causes != ("normal",)]
+    before, after = (sum(p.right(getattr(p, when)) for p in sick) for when in ("before", "after"))
+    table = f"held out: a work-up names the cause of {after} first, the log alone of {before}"
+    frozen.note(table, {"healthy": len(results) - len(sick), "sick": len(sick)})
+
+
 def by_fault(results: Sequence[Played]) -> None:
     """Where it helps and where not."""
     groups: dict[str, list[Played]] = defaultdict(list)
@@ -150,6 +158,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.held_out:
         todo = [c for first in draws.HELD_OUT_PARTS for c in cases(first, 10_000, 15)]
         results = [played(s, experience()) for s in collect(sample(todo, options.runs))]
+        noted(results)
     else:
         todo = tuning_cases()
         chosen = todo if options.all else sample(todo, options.runs)

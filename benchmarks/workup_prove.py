@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.clinic import draws, tasks
+from benchmarks.clinic import draws, frozen, tasks
 from benchmarks.clinic.config import Config
 from benchmarks.clinic.train import Loop, loop_of
 from benchmarks.workup_fit import TUNING
@@ -194,6 +194,10 @@ def main(arguments: list[str] | None = None) -> int:
                 gains = f"first {one.gain(one.first):6.0%}  proof {one.gain(one.proved):6.0%}"
                 print(f"    {case:34} {one.before:8.4g}  {gains}  {one.best}", flush=True)
     report(results)
+    if options.held_out:
+        better, worse = (sum(w * r.gain(r.proved) >= BETTER for r in results) for w in (1, -1))
+        table = f"held out: the configuration of a proof betters {better} and worsens {worse}"
+        frozen.note(table, {"sick": len(results)})
     print(f"    {time.time() - started:.0f} s", file=sys.stderr)
     return 0
 

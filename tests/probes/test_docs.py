@@ -26,3 +26,8 @@ def test_the_tests_of_the_catalogue_are_all_there() -> None:
 def test_the_example_runs() -> None:
     (example,) = re.findall(r"^```python\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
     exec(compile(example, "test-a-model.md", "exec"), {})
+
+
+def test_no_file_hides_a_function_of_its_name() -> None:
+    room = Path(probes.__file__).parent  # once imported, `probes.name` would be the module
+    assert not [n for n in probes.__all__ if (room / n).exists() or (room / f"{n}.py").exists()]

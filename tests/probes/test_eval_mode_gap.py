@@ -124,6 +124,18 @@ def test_batches_that_differ_leave_a_gap_that_new_statistics_do_not_close() -> N
     assert found.causes["data-unshuffled"] > 1
 
 
+def test_statistics_that_stay_initial_for_all_of_a_run_are_a_fault() -> None:
+    model = net(norm=True)
+    norm = model[1]
+    assert isinstance(norm, nn.BatchNorm1d)
+    norm.momentum = 1e-4  # of 640 batches they take over 6 %
+    train(model, data(shift=3.0), epochs=40)
+    found = gap_of(model, data(shift=3.0))
+    assert found.outcome == "failed"
+    assert "stale" in found.verdict
+    assert found.causes["eval-mode-mismatch"] >= 8
+
+
 def test_fresh_statistics_are_not_judged() -> None:
     model = net(norm=True)
     with torch.no_grad():

@@ -144,3 +144,13 @@ def test_the_result_shows_itself() -> None:
     assert [line.name for line in chart.lines] == ["shuffled labels", "shuffled labels, 2", "true labels"]
     assert chart.marks[0].label == "guessing"
     assert dict(result.rows())["shuffles"] == "2"
+
+
+def test_a_rate_too_low_is_not_called_a_fault_of_the_labels() -> None:
+    task = tasks.make("digits_mlp", seed=0)
+    slow = torch.optim.SGD(task.model.parameters(), lr=3e-3)
+    result = shuffled_label_test(task.model, task.loss_fn, task.train_loader, slow, steps=60, progress=False)
+    assert result.outcome == "unknown"
+    assert "at 10 times of it" in result.verdict
+    assert result.causes["learning-rate-too-low"] > 1 > result.causes["labels-uninformative"]
+    assert result.steps == 6 * 60

@@ -16,6 +16,7 @@ from lossdoctor.probes.subject import Subject
 
 Floats = NDArray[np.float64]
 KINDS = ("dropout", "norm", "other")
+YOUNG = 500  # batches; with any momentum in use (0.1, 0.01) statistics are settled by then
 
 
 def kind_of(module: nn.Module) -> str:
@@ -74,7 +75,10 @@ class Modes:
         return found
 
     def freshness(self) -> float:
-        """Share of their initial values that the youngest kept statistics still contain; 0 where all are settled."""
+        """Share of their initial values that the youngest kept statistics still contain; 0 where none are young.
+
+        Those that have seen hundreds of batches are not: what they still contain is the doing of their momentum.
+        """
         counts, shares = [], []
         for module in self._norms():
             if module.num_batches_tracked is not None and module.momentum is not None:
@@ -83,7 +87,7 @@ class Modes:
         if not counts:
             return 0.0
         seen = torch.stack([c.double().cpu() if c.device.type == "mps" else c.double() for c in counts]).tolist()
-        return float(max((1 - m) ** n for m, n in zip(shares, seen, strict=True)))
+        return float(max(((1 - m) ** n for m, n in zip(shares, seen, strict=True) if n < YOUNG), default=0.0))
 
     def _norms(self) -> list[Any]:
         kept = nn.modules.batchnorm._NormBase

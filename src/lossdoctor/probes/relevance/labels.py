@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
@@ -29,6 +29,7 @@ from lossdoctor.probes.task.task import seen
 _SURE = 0.01  # chance below which a difference is taken to be there
 _COUNTS = 0.01  # part of the loss of guessing below which a difference is of no use
 _POWER = 0.05  # part of it that a comparison must be able to exclude before it says that there is nothing
+_FASTER = 10.0  # times the rate, before labels are said to mean nothing: at too low a rate nothing is learned either
 _QUICK = 0.02  # part of the loss of guessing that is left, where an answer was as good as given
 
 
@@ -130,7 +131,8 @@ def shuffled_label_test(
         progress: see :func:`~lossdoctor.probes.progress.shown`.
 
     Returns:
-        The gain with its noise. Costs ``(1 + shuffles) * steps`` updates.
+        The gain with its noise. Costs ``(1 + shuffles) * steps`` updates, and ``steps`` more before it says that labels
+        mean nothing: a training at ten times the rate could learn nothing either.
 
     Raises:
         UsageError: an option out of its range, too few batches, or a model or loader that cannot be used.
@@ -184,7 +186,11 @@ def shuffled_label_test(
         task = identify(subject, whats[0])
         level = guess(task, whats).constant
         trained_level = guess(task, [seen(subject, piece, i) for i, piece in enumerate(training)]).constant
-    return _result(arms, (level, trained_level), len(held), reset, time.perf_counter() - began)
+        result = _result(arms, (level, trained_level), len(held), reset)
+        if result.outcome == "failed" and level is not None:
+            faster = arm(subject, around(training, seed), held, steps=steps, lr=lr, scale=_FASTER, seed=seed)
+            result = _confirmed(result, faster, level)
+    return replace(result, seconds=time.perf_counter() - began)
 
 
 def relabelled(batches: Sequence[Any], seed: int) -> list[Any]:
@@ -243,9 +249,7 @@ def _fitted(true: Arm) -> float:
     return sum(last) / len(last) if last else math.nan
 
 
-def _result(
-    arms: list[Arm], levels: tuple[float | None, float | None], held: int, reset: Reset, seconds: float
-) -> ShuffledLabelResult:
+def _result(arms: list[Arm], levels: tuple[float | None, float | None], held: int, reset: Reset) -> ShuffledLabelResult:
     (true, *others), level = arms, levels[0]
     gain = above(true.level, [a.level for a in others])
     better = paired(true.best, [level] * held) if level is not None else None
@@ -258,7 +262,6 @@ def _result(
         causes=causes,
         measurements=(Measurement("shuffled_label_gain", gain.mean, "loss", None, detail),),
         steps=sum(len(a.trained) for a in arms),
-        seconds=seconds,
         gain=gain.mean,
         error=gain.error,
         p=gain.p,
@@ -270,6 +273,21 @@ def _result(
         held_out=held,
         weights="drawn anew" if reset else "given",
     )
+
+
+def _confirmed(result: ShuffledLabelResult, faster: Arm, level: float) -> ShuffledLabelResult:
+    """That labels say nothing, unless they do at a higher rate."""
+    result = replace(result, steps=result.steps + len(faster.trained))
+    better = paired(faster.best, [level] * len(faster.best))
+    if faster.broken or not (better.p < _SURE and better.mean > _COUNTS * abs(level)):
+        return result
+    lowest = sum(faster.best) / len(faster.best)
+    steps = f"{result.steps_at[-1]} steps"
+    text = f"Cannot be told at this learning rate, at which nothing is learned in {steps}: at {_FASTER:g} times of it"
+    text += f" the loss on unseen examples comes to {short(lowest)}, guessing {short(level)} ({better.in_words()}), so"
+    text += " the labels do matter. Raise the rate, or give it more steps."
+    causes = {"learning-rate-too-low": 3.0, "labels-uninformative": 0.1}
+    return replace(result, outcome="unknown", verdict=text, causes=causes)
 
 
 def _verdict(

@@ -92,6 +92,7 @@ def arm(
     steps: int,
     points: int = 5,
     lr: float | None = None,
+    scale: float = 1.0,
     seed: int = 0,
     tell: Callable[[int], None] | None = None,
 ) -> Arm:
@@ -102,13 +103,14 @@ def arm(
         held: what the loss is measured on, in evaluation mode.
         steps, points: updates, and evaluations spread evenly over them.
         lr: the rate in place of the optimizer's own.
+        scale: factor on the rate.
         tell: called with the number of steps so far.
     """
     loss = subject.loss_fn if isinstance(subject.loss_fn, nn.Module) else None
     marks = sorted({round(steps * (i + 1) / points) for i in range(points)} - {0})
     with preserved(subject.model, loss, subject.optimizer):
         torch.manual_seed(seed)
-        optimizer = fresh(subject, lr, 1.0)
+        optimizer = fresh(subject, lr, scale)
         stream = batches()
         at, kept, broken = [0], [losses(subject, held)], ""
         trained: list[float] = []
