@@ -225,6 +225,7 @@ def test_a_redirect_to_another_host_takes_no_credentials(server: Server) -> None
     hook.on_event(monitor(), event())
     assert until(lambda: hook.sent == 1)
     other.server.shutdown()
+    other.server.server_close()
     assert "Authorization" in server.got[0][2]
     assert "Authorization" not in other.got[0][2]
 
