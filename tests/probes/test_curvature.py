@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import random
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from benchmarks.clinic import tasks
-from tests.probes.traces import trace_of
+from tests.probes.traces import drawing, trace_of
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 -- its usual name
 
@@ -515,17 +514,7 @@ def test_no_trace(name: str, failing: type[BaseException] | None) -> None:
     optimizer.step()
     next(task.model.children()).eval()
     next(iter(task.model.parameters())).requires_grad_(False)
-    calls = 0
-
-    def loss(output: Tensor, target: Tensor) -> Tensor:
-        nonlocal calls
-        calls += 1
-        if failing is not None and calls == 9:
-            raise failing("stop")
-        random.random()
-        np.random.rand()
-        return task.loss_fn(output, target)
-
+    loss = drawing(task.loss_fn, failing)
     before = trace_of(task.model, optimizer)
     options: dict[str, Any] = {"batches": 2, "max_products": 6, "trace_probes": 1, "progress": False}
     if failing is None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import random
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
@@ -14,7 +13,7 @@ import torch
 from benchmarks.clinic import tasks
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.probes.traces import trace_of
+from tests.probes.traces import drawing, trace_of
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 -- its usual name
 from torch.utils.data import DataLoader, IterableDataset, RandomSampler, TensorDataset
@@ -433,17 +432,7 @@ def test_no_trace(failing: type[BaseException] | None) -> None:
     optimizer.step()
     task.model[0].eval()
     next(iter(task.model.parameters())).requires_grad_(False)
-    calls = 0
-
-    def loss(output: Tensor, target: Tensor) -> Tensor:
-        nonlocal calls
-        calls += 1
-        if failing is not None and calls == 9:
-            raise failing("stop")
-        random.random()
-        np.random.rand()
-        return F.cross_entropy(output, target)
-
+    loss = drawing(F.cross_entropy, failing)
     before = trace_of(task.model, optimizer)
     if failing is None:
         gradient_noise_scale(task.model, loss, loader, optimizer, batches=6, progress=False)

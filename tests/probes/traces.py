@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,22 @@ def trace_of(model: nn.Module, optimizer: torch.optim.Optimizer | None = None, *
         [_bytes(g.get_state()) for g in generators],
         (torch.backends.cudnn.enabled, torch.is_grad_enabled()),
     )
+
+
+def drawing(loss_fn: Callable[..., Tensor], failing: type[BaseException] | None = None, at: int = 9) -> Any:
+    """The loss, which also draws from every generator that a user's code might, and fails at that call."""
+    calls = 0
+
+    def loss(output: Tensor, target: Tensor) -> Tensor:
+        nonlocal calls
+        calls += 1
+        if failing is not None and calls == at:
+            raise failing("stop")
+        random.random()
+        np.random.rand()
+        return loss_fn(output, target)
+
+    return loss
 
 
 def _bytes(tensor: Tensor | None) -> tuple[Any, ...] | None:

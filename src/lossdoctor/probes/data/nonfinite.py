@@ -65,22 +65,12 @@ def _one(table: Table, part: Part, feature: int, kind: str, where: str) -> DataF
     told = {"missing": "is missing (NaN)", "infinite": "is infinite"}[kind]
     summary = f"{name!r}{where} {told} in {of(len(rows), table.examples)}"
     numbers = {"share": len(rows) / table.examples}
+    severity, causes = "critical", {"bad-data": 10.0, **in_one_batch(table, rows)}
     if part.kind == "codes":
-        remedy = Remedy(
-            what="Make 'missing' a category of its own.", code=f'frame[{name!r}] = frame[{name!r}].fillna("missing")'
-        )
-        return DataFinding(
-            check=kind,
-            severity="info",
-            summary=summary,
-            feature=name,
-            value=numbers["share"],
-            count=len(rows),
-            rows=rows_of(table, rows),
-            numbers=numbers,
-            remedy=remedy,
-        )
-    if kind == "infinite":
+        severity, causes = "info", {}
+        fill = f'frame[{name!r}] = frame[{name!r}].fillna("missing")'
+        remedy = Remedy(what="Make 'missing' a category of its own.", code=fill)
+    elif kind == "infinite":
         summary += "; the loss of their batches cannot be finite"
         remedy = Remedy(
             what="Find what made it (a division by zero, a logarithm of 0, an overflow of half precision); drop the"
@@ -101,14 +91,14 @@ def _one(table: Table, part: Part, feature: int, kind: str, where: str) -> DataF
         )
     return DataFinding(
         check=kind,
-        severity="critical",
+        severity=severity,
         summary=summary,
         feature=name,
         value=numbers["share"],
         count=len(rows),
         rows=rows_of(table, rows),
         numbers=numbers,
-        causes={"bad-data": 10.0, **in_one_batch(table, rows)},
+        causes=causes,
         remedy=remedy,
     )
 
